@@ -1,0 +1,1 @@
+"""Cluster DNS: Services by name, everything else forwarded."""

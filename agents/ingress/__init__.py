@@ -1,0 +1,1 @@
+"""Runs and configures the ingress controller."""

@@ -1,0 +1,1 @@
+"""The pod network: address management, veth, routes, VXLAN."""

@@ -1,0 +1,1 @@
+"""The kubelet's part: pods, probes, volumes, images, status, logs, exec. Container runtimes plug in."""

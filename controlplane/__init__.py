@@ -1,0 +1,1 @@
+"""What decides: API server, scheduler, controllers, cloud controllers. Imports mesh only."""

@@ -1,0 +1,1 @@
+"""The bus: NATS connections, identities and subjects, request/reply, byte streams, the API over NATS."""

@@ -1,0 +1,1 @@
+"""Plans as values: all that a pure planning module imports besides `mesh.objects`."""

@@ -1,0 +1,1 @@
+"""The cluster store: keys, revisions, compare-and-set, follow. One stream, one revision counter."""

@@ -1,0 +1,1 @@
+"""Services to kernel rules: one model, a back end for each kernel interface. Imports mesh only."""

@@ -1,0 +1,1 @@
+"""Tests: unit (pure), simulation (virtual time), integration (real NATS, Docker, kernel), clients, vm."""
