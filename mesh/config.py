@@ -1,6 +1,6 @@
 """What each process is told when it starts: one YAML or JSON file, one class for each process.
 
-Files live under `$COVEY_HOME` (default `~/.covey`); `mesh.config.load` reads them strictly (an unknown key is an error).
+Files live under `$COVEY_HOME` (default `~/.covey`); `mesh.config.load` reads them strictly (unknown keys are errors).
 """
 
 from __future__ import annotations

@@ -58,15 +58,8 @@ class ApiError(CoveyError):
 
     def to_status(self) -> dict[str, Any]:
         """The `v1.Status` object for this error, as a client of the API receives it."""
-        details: dict[str, Any] = {}
-        for field, value in (
-            ("name", self.name),
-            ("group", self.group),
-            ("kind", self.kind),
-            ("uid", self.uid),
-        ):
-            if value:
-                details[field] = value
+        names = {"name": self.name, "group": self.group, "kind": self.kind, "uid": self.uid}
+        details: dict[str, Any] = {field: value for field, value in names.items() if value}
         if self.causes:
             details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in self.causes]
         if self.retry_after_seconds:

@@ -63,7 +63,7 @@ class Security:
 class SandboxSpec:
     """A pod's sandbox: the network namespace (and IPC namespace) that its containers share.
 
-    `host_network` joins the node's own namespace. A sandbox without `pod_uid` is a warm one, to be taken by a pod later.
+    `host_network` joins the node's own namespace. A sandbox without `pod_uid` is a warm one, for a pod to take later.
     """
 
     pod_uid: str
@@ -81,7 +81,7 @@ class SandboxSpec:
 class ContainerSpec:
     """One container to start inside a sandbox.
 
-    `args` None and `command` None leave the image's own. `environment` keeps order. `files` (hosts, resolv.conf) come as
+    `args` or `command` None leave the image's own. `environment` keeps order. `files` (hosts, resolv.conf) come as
     mounts. `hostname` is set in the container's own UTS namespace before its first instruction runs.
     """
 

@@ -1,0 +1,1 @@
+"""Client, informers, work queue, the runtime that runs controllers, leader election, events."""
