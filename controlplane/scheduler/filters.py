@@ -1,7 +1,7 @@
 """Filters: where may this pod run? Each is a mask over the node table's rows, with the reason for those it excludes.
 
 Reasons are kube-scheduler's own sentences, since users search for them. Two kinds: standing filters depend only on the
-nodes' own fields and are kept until those change; moving filters (free resources, host ports) change with every pod placed.
+nodes' own fields and are kept until those change; moving filters (free resources, host ports) change with each pod.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOO_MANY_PODS = "Too many pods"
 
 _HARD = frozenset({"NoSchedule", "NoExecute"})
 _CORDON: Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-_ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
+_ALL_ADDRESSES = "0.0.0.0"
 
 Test: TypeAlias = Callable[[Row], bool]
 
@@ -68,9 +68,7 @@ def standing(table: NodeTable, pod: PodClass) -> Standing:
 
 def _node_test(wanted: Object) -> Test:
     selector, required = wanted["selector"], wanted["required"]
-    return lambda row: (
-        selector_matches(selector, row.labels) and affinity_matches(required, row.name, row.labels)
-    )
+    return lambda row: selector_matches(selector, row.labels) and affinity_matches(required, row.name, row.labels)
 
 
 def _each(table: NodeTable, test: Test) -> Mask:

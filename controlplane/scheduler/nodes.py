@@ -1,8 +1,8 @@
 """The nodes as columns: one row for each node, one numpy column for each thing that filters and scores compare.
 
 Rows keep their place while a node lives, and are used again after it is gone. What is not a number (labels, taints,
-host ports) is kept beside the columns, with a `generation` that changes whenever it does, so that masks computed from it
-can be kept. Pure: fed by the loop, asked by the planner.
+host ports) is kept beside the columns, with a `generation` that changes whenever it does, so that masks computed from
+it can be kept. Pure: fed by the loop, asked by the planner.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class NodeTable:
             self._row_of[name] = row
             self.rows[row] = Row(name, {}, (), {})
         kept = self.rows[row]
-        assert kept is not None  # noqa: S101
+        assert kept is not None
         labels, taints = dict(labels_of(node)), list(spec.get("taints") or ())
         amounts = parse_amounts(status.get("allocatable") or status.get("capacity") or {})
         columns = [self._column_for(resource) for resource in amounts]
@@ -171,7 +171,7 @@ class NodeTable:
         self.used[row, self._resources[PODS]] += sign
         self.scored[row] += (sign * pod_class.scored[0], sign * pod_class.scored[1])
         kept = self.rows[row]
-        assert kept is not None  # noqa: S101
+        assert kept is not None
         for port in pod_class.host_ports:
             kept.ports[port] += sign
             if not kept.ports[port]:

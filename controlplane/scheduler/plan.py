@@ -1,7 +1,7 @@
 """Placing a whole queue of pods in one pass: filter, score, choose the best, count the pod there, go on. Pure.
 
-Pods of one class share masks and scores. A placement changes one row only, so each class repairs just the rows that were
-filled since it was last asked: the cost of a further pod of a known class does not grow with the pods placed.
+Pods of one class share masks and scores. A placement changes one row only, so each class repairs just the rows that
+were filled since it was last asked: the cost of a further pod of a known class does not grow with the pods placed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from controlplane.scheduler.filters import Standing
 from controlplane.scheduler.nodes import Floats, NodeTable
 from controlplane.scheduler.request import PodClass, PodRequest
 from controlplane.scheduler.scores import Scoring
+
+DEFAULT_SCORING = Scoring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class _Class:
 
 
 def place(
-    table: NodeTable, pods: Iterable[PodRequest], memory: Memory, scoring: Scoring = Scoring()
+    table: NodeTable, pods: Iterable[PodRequest], memory: Memory, scoring: Scoring = DEFAULT_SCORING
 ) -> list[Placement]:
     """Decide about each pod in turn, counting each placed pod in `table` at once."""
     classes: dict[PodClass, _Class] = {}
@@ -107,7 +109,7 @@ def place(
             placements.append(Placement(pod, "", message))
             continue
         row = table.rows[best]
-        assert row is not None  # noqa: S101
+        assert row is not None
         table.put_pod(pod, row.name)
         filled.append(best)
         placements.append(Placement(pod, row.name))

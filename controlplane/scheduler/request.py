@@ -37,8 +37,8 @@ HostPort = tuple[str, str, int]
 class PodClass:
     """Everything about a pod that decides where it may and should run; equal classes fit equally.
 
-    `requests` excludes the pod itself as a unit of "pods", which every pod takes one of. `scored` are (milli-CPU, bytes)
-    as the scores see them. `owner` identifies the controller whose pods should spread ("" for bare pods).
+    `requests` excludes the pod itself as a unit of "pods", which every pod takes one of. `scored` are (milli-CPU,
+    bytes) as the scores see them. `owner` identifies the controller whose pods should spread ("" for bare pods).
     """
 
     requests: tuple[tuple[str, float], ...]
@@ -120,7 +120,7 @@ def host_ports(containers: Iterable[Object]) -> Iterable[HostPort]:
     for container in containers:
         for port in container.get("ports") or ():
             if port.get("hostPort"):
-                yield port.get("protocol", "TCP"), port.get("hostIP") or "0.0.0.0", int(port["hostPort"])  # noqa: S104
+                yield port.get("protocol", "TCP"), port.get("hostIP") or "0.0.0.0", int(port["hostPort"])
 
 
 def parse_amounts(quantities: Object) -> Amounts:

@@ -1,9 +1,9 @@
 """Scores: which of the nodes left is best? Each score is a vector over rows, 0 to 100, added up by weight.
 
 Weights are kube-scheduler's defaults. Two kinds, as with filters: standing scores depend on the nodes' own fields only;
-moving scores (free resources, balance, spreading) are computed from one row's own numbers, so that placing a pod changes
-the total of one row and of no other. That is why spreading is `100 / (1 + pods of the same controller)` instead of being
-normalized over all nodes.
+moving scores (free resources, balance, spreading) are computed from one row's own numbers, so that placing a pod
+changes the total of one row and of no other. That is why spreading is `100 / (1 + pods of the same controller)`
+instead of being normalized over all nodes.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def _preferred(table: NodeTable, preferences: Sequence[Object]) -> Floats:
     weights = np.zeros(table.size)
     for i, row in table.named_rows():
         weights[i] = sum(
-            int(p.get("weight", 0)) for p in preferences if term_matches(p.get("preference") or {}, row.name, row.labels)
+            int(p.get("weight", 0))
+            for p in preferences
+            if term_matches(p.get("preference") or {}, row.name, row.labels)
         )
     return weights
 
