@@ -115,7 +115,7 @@ def _listener(port: int) -> str:
     import psutil
 
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.pid and tuple(connection.laddr)[1:] == (port,):
             return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return ""
 

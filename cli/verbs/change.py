@@ -104,7 +104,7 @@ async def _resolve(session: Session, names: list[str], selector: str, everything
         return targets
     if not selector and not everything:
         raise Terminal("one or more resources must be specified as <resource> <name> or <resource>/<name>")
-    found = []
+    found: list[Target] = []
     for target in targets:
         listing = await session.client.list(target.resource, session.namespace, label_selector=selector)
         found.extend(Target(target.resource, item["metadata"]["name"]) for item in listing.items)

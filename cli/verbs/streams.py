@@ -24,7 +24,7 @@ from cli.session import Session, run
 from mesh.api.port import Request, Stream
 from mesh.errors import ApiError, Terminal, Unavailable
 from mesh.objects.kinds import PODS, SERVICES
-from mesh.objects.labels import parse_selector_object
+from mesh.objects.labels import equal_to, from_object
 from mesh.objects.types import Object
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
@@ -40,9 +40,7 @@ async def find_pod(session: Session, word: str) -> Object:
     if target.resource == PODS:
         return obj
     selector = (obj.get("spec") or {}).get("selector") or {}
-    if target.resource == SERVICES:
-        selector = {"matchLabels": selector}
-    text = str(parse_selector_object(selector))
+    text = str(equal_to(selector) if target.resource == SERVICES else from_object(selector))
     if not text:
         raise Terminal(f"{target} selects no pods")
     pods = (await session.client.list(PODS, session.namespace, label_selector=text)).items

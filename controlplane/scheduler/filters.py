@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import orjson
 
-from controlplane.scheduler.nodes import Mask, NodeTable, Row
+from controlplane.scheduler.nodes import Floats, Mask, NodeTable, Row, Rows
 from controlplane.scheduler.request import CPU, MEMORY, PODS, STORAGE, HostPort, PodClass
 from controlplane.scheduler.terms import affinity_matches, selector_matches, untolerated
 from mesh.objects.types import Object
@@ -78,29 +78,31 @@ def _each(table: NodeTable, test: Test) -> Mask:
     return mask
 
 
-def fits(table: NodeTable, pod: PodClass) -> Mask:
-    """Which rows have room for the pod's requests and one more pod."""
-    size = table.size
-    pods = table.column(PODS)
-    mask: Mask = table.used[:size, pods] + 1 <= table.allocatable[:size, pods]
-    for resource, amount in pod.requests:
-        column = table.column(resource)
-        if column is None:
-            return np.zeros(size, dtype=np.bool_)
-        mask &= table.used[:size, column] + amount <= table.allocatable[:size, column]
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A class's requests as a vector: which columns of the table, and how much of each."""
+
+    columns: Rows
+    amounts: Floats
+    impossible: bool
+    """It asks for a resource that no node has."""
+
+
+def need_of(table: NodeTable, pod: PodClass) -> Need:
+    """The requests, and one pod."""
+    wanted = [(table.column(resource), amount) for resource, amount in (*pod.requests, (PODS, 1.0))]
+    known = [(column, amount) for column, amount in wanted if column is not None]
+    columns = np.array([column for column, _ in known], dtype=np.intp)
+    return Need(columns, np.array([amount for _, amount in known]), len(known) < len(wanted))
+
+
+def fits(table: NodeTable, need: Need, rows: Rows) -> Mask:
+    """Which of `rows` have room for one more such pod."""
+    if need.impossible:
+        return np.zeros(len(rows), dtype=np.bool_)
+    cells = (rows[:, None], need.columns)
+    mask: Mask = np.all(table.used[cells] + need.amounts <= table.allocatable[cells], axis=1)
     return mask
-
-
-def fits_row(table: NodeTable, pod: PodClass, row: int) -> bool:
-    """`fits` for one row: asked after each pod placed there."""
-    pods = table.column(PODS)
-    if table.used[row, pods] + 1 > table.allocatable[row, pods]:
-        return False
-    for resource, amount in pod.requests:
-        column = table.column(resource)
-        if column is None or table.used[row, column] + amount > table.allocatable[row, column]:
-            return False
-    return True
 
 
 def ports_free(row: Row | None, ports: Sequence[HostPort]) -> bool:
@@ -118,9 +120,9 @@ def ports_free(row: Row | None, ports: Sequence[HostPort]) -> bool:
     return True
 
 
-def ports_mask(table: NodeTable, ports: Sequence[HostPort]) -> Mask:
-    """`ports_free` for every row."""
-    return _each(table, lambda row: ports_free(row, ports))
+def ports_mask(table: NodeTable, ports: Sequence[HostPort], rows: Rows) -> Mask:
+    """`ports_free` for each of `rows`."""
+    return np.array([ports_free(table.rows[row], ports) for row in rows], dtype=np.bool_)
 
 
 def shortages(table: NodeTable, pod: PodClass, row: int) -> list[str]:

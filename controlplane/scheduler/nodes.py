@@ -20,6 +20,7 @@ from mesh.objects.types import Object
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 _FIRST_ROWS = 64
 _BASE = (CPU, MEMORY, STORAGE, PODS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from controlplane.scheduler import filters, scores
 from controlplane.scheduler.filters import Standing
-from controlplane.scheduler.nodes import Floats, NodeTable
+from controlplane.scheduler.nodes import Floats, NodeTable, Rows
 from controlplane.scheduler.request import PodClass, PodRequest
 from controlplane.scheduler.scores import Scoring
 
@@ -56,35 +56,31 @@ class _Class:
 
     def __init__(self, table: NodeTable, pod: PodClass, scoring: Scoring, memory: Memory, filled: int) -> None:
         self._table, self._pod, self._scoring = table, pod, scoring
+        self._need = filters.need_of(table, pod)
         self.standing, self._base = memory.standing(table, pod, scoring)
-        mask = self.standing.mask & filters.fits(table, pod)
-        if pod.host_ports:
-            mask &= filters.ports_mask(table, pod.host_ports)
-        total = self._base + scores.moving(table, pod, slice(0, table.size), scoring)
-        self._total: Floats = np.where(mask, total, -np.inf)
+        self._total: Floats = np.full(table.size, -np.inf)
+        self._compute(np.flatnonzero(self.standing.mask))
         self._seen = filled
 
     def best(self, filled: list[int]) -> int | None:
         """The best row now, after taking into account the rows filled since last time; None when there is none."""
-        for row in set(filled[self._seen :]):
-            self._repair(row)
-        self._seen = len(filled)
+        if self._seen < len(filled):
+            changed = np.array(list(set(filled[self._seen :])), dtype=np.intp)
+            self._compute(changed[self.standing.mask[changed]])
+            self._seen = len(filled)
         if not self._total.size:
             return None
         row = int(self._total.argmax())
         return row if self._total[row] != -np.inf else None
 
-    def _repair(self, row: int) -> None:
+    def _compute(self, rows: Rows) -> None:
+        """Bring the totals of `rows` up to date."""
         table, pod = self._table, self._pod
-        open_still = (
-            bool(self.standing.mask[row])
-            and filters.fits_row(table, pod, row)
-            and (not pod.host_ports or filters.ports_free(table.rows[row], pod.host_ports))
-        )
-        if open_still:
-            self._total[row] = self._base[row] + float(scores.moving(table, pod, row, self._scoring))
-        else:
-            self._total[row] = -np.inf
+        room = filters.fits(table, self._need, rows)
+        if pod.host_ports:
+            room &= filters.ports_mask(table, pod.host_ports, rows)
+        total = self._base[rows] + scores.moving(table, pod, rows, self._scoring)
+        self._total[rows] = np.where(room, total, -np.inf)
 
 
 def place(

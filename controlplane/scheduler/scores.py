@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from controlplane.scheduler.nodes import Floats, NodeTable
-from controlplane.scheduler.request import CPU, MEMORY, PodClass
+from controlplane.scheduler.nodes import Floats, NodeTable, Rows
+from controlplane.scheduler.request import PodClass
 from controlplane.scheduler.terms import term_matches, tolerates
 from mesh.objects.types import Object
 
@@ -60,31 +60,18 @@ def standing(table: NodeTable, pod: PodClass, scoring: Scoring) -> Floats:
     return total
 
 
-def moving(table: NodeTable, pod: PodClass, rows: slice | int, scoring: Scoring) -> Floats:
-    """The weighted sum of the scores that change as pods are placed, for all rows or for one (then a 0-d array)."""
-    cpu, memory = table.resources[CPU], table.resources[MEMORY]
-    free_of = table.allocatable[rows]
+def moving(table: NodeTable, pod: PodClass, rows: Rows, scoring: Scoring) -> Floats:
+    """The weighted sum of the scores that change as pods are placed, for each of `rows`."""
     wanted = table.scored[rows] + pod.scored
-    allocatable = np.stack([free_of[..., cpu], free_of[..., memory]], axis=-1)
-    fractions = np.divide(wanted, allocatable, out=np.ones_like(wanted), where=allocatable > 0).clip(0.0, 1.0)
-    used = fractions.mean(axis=-1) * 100.0
-    resources = used if scoring.strategy is Strategy.MOST_ALLOCATED else 100.0 - used
-    balance = 100.0 - np.abs(fractions[..., 0] - fractions[..., 1]) * 50.0
-    total: Floats = scoring.resources * resources + scoring.balance * balance
+    fractions = np.minimum(wanted / np.maximum(table.allocatable[rows, :2], 1.0), 1.0)
+    cpu, memory = fractions[:, 0], fractions[:, 1]
+    used = (cpu + memory) * 50.0
+    total: Floats = used if scoring.strategy is Strategy.MOST_ALLOCATED else 100.0 - used
+    total = scoring.resources * total + scoring.balance * (100.0 - np.abs(cpu - memory) * 50.0)
     if pod.owner:
-        total = total + scoring.spread * _spread(table, pod.owner, rows)
+        counts = np.array([row.owners[pod.owner] if (row := table.rows[i]) else 0 for i in rows], dtype=np.float64)
+        total += scoring.spread * (100.0 / (1.0 + counts))
     return total
-
-
-def _spread(table: NodeTable, owner: str, rows: slice | int) -> Floats:
-    if isinstance(rows, int):
-        row = table.rows[rows]
-        return np.asarray(100.0 / (1 + (row.owners[owner] if row else 0)))
-    counts = np.zeros(table.size)
-    for i, row in table.named_rows():
-        if row.owners:
-            counts[i] = row.owners[owner]
-    return 100.0 / (1.0 + counts)
 
 
 def _avoided(table: NodeTable, tolerations: Sequence[Object]) -> Floats:
