@@ -83,14 +83,45 @@ def supervise(home: Annotated[Path, typer.Option("--home")]) -> None:
     asyncio.run(Supervisor(home).run())
 
 
+def _register_verbs() -> None:
+    """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
+    they need beyond that (NATS, the kernel) they import when they run."""
+    from cli.verbs import about, apply, change, create, delete, drain, get, rollout, streams
+
+    objects, pods, cluster = "Objects", "Pods", "Cluster"
+    for name, function, panel in (
+        ("get", get.get, objects),
+        ("apply", apply.apply, objects),
+        ("create", create.create, objects),
+        ("delete", delete.delete, objects),
+        ("scale", change.scale, objects),
+        ("label", change.label, objects),
+        ("annotate", change.annotate, objects),
+        ("events", about.events, objects),
+        ("run", create.run_pod, pods),
+        ("logs", streams.logs, pods),
+        ("exec", streams.exec_in, pods),
+        ("attach", streams.attach, pods),
+        ("port-forward", streams.port_forward, pods),
+        ("cordon", change.cordon, cluster),
+        ("uncordon", change.uncordon, cluster),
+        ("drain", drain.drain, cluster),
+        ("version", about.show_version, cluster),
+        ("kubeconfig", about.kubeconfig, cluster),
+    ):
+        app.command(name, rich_help_panel=panel)(function)
+    app.add_typer(rollout.app, name="rollout", rich_help_panel=objects)
+
+
 def main() -> None:
     """The console entry point."""
+    _register_verbs()
     try:
         app()
     except Terminal as error:
         sys.exit(f"covey: {error}")
     except ApiError as error:
-        sys.exit(f"Error from server ({error.reason}): {error.message}")
+        sys.exit(f"Error from server ({error.reason}): {error.message}" if error.code != 422 else error.message)
     except BrokenPipeError:
         # Whoever read our output (head, less) has had enough; Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
