@@ -86,11 +86,12 @@ def supervise(home: Annotated[Path, typer.Option("--home")]) -> None:
 def _register_verbs() -> None:
     """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
     they need beyond that (NATS, the kernel) they import when they run."""
-    from cli.verbs import about, apply, change, create, delete, drain, get, rollout, streams
+    from cli.verbs import about, apply, change, create, delete, describe, drain, get, rollout, streams
 
     objects, pods, cluster = "Objects", "Pods", "Cluster"
     for name, function, panel in (
         ("get", get.get, objects),
+        ("describe", describe.describe_verb, objects),
         ("apply", apply.apply, objects),
         ("create", create.create, objects),
         ("delete", delete.delete, objects),
