@@ -82,7 +82,7 @@ def placement(page: Page, spec: Object, indent: int = 0) -> None:
 
 
 def _toleration(found: Object) -> str:
-    text = found.get("key", "")
+    text = str(found.get("key", ""))
     if found.get("value"):
         text += f"={found['value']}"
     if found.get("effect"):
@@ -121,12 +121,7 @@ def _container(page: Page, found: Object, status: Object | None, indent: int) ->
                 page.line(str(word), indent=indent + 2)
     if status:
         _state(page, status, indent)
-    resources = found.get("resources") or {}
-    for field, title in (("limits", "Limits"), ("requests", "Requests")):
-        if resources.get(field):
-            page.heading(title, indent)
-            for name, amount in sorted(resources[field].items()):
-                page.field(name, amount, indent + 2)
+    _resources(page, found.get("resources") or {}, indent)
     for field in ("livenessProbe", "readinessProbe", "startupProbe"):
         if found.get(field):
             page.field(field.removesuffix("Probe").capitalize(), _probe(found[field]), indent)
@@ -136,6 +131,14 @@ def _container(page: Page, found: Object, status: Object | None, indent: int) ->
     for mount in mounts:
         mode = "ro" if mount.get("readOnly") else "rw"
         page.line(f"{mount['mountPath']} from {mount['name']} ({mode})", indent=indent + 2)
+
+
+def _resources(page: Page, resources: Object, indent: int) -> None:
+    for field, title in (("limits", "Limits"), ("requests", "Requests")):
+        if resources.get(field):
+            page.heading(title, indent)
+            for name, amount in sorted(resources[field].items()):
+                page.field(name, amount, indent + 2)
 
 
 def _state(page: Page, status: Object, indent: int) -> None:
@@ -161,7 +164,8 @@ def _probe(probe: Object) -> str:
         what = f"exec {probe['exec'].get('command', [])}"
     elif "httpGet" in probe:
         http = probe["httpGet"]
-        what = f"http-get {http.get('scheme', 'HTTP').lower()}://{http.get('host', '')}:{http['port']}{http.get('path', '/')}"
+        scheme, path = http.get("scheme", "HTTP").lower(), http.get("path", "/")
+        what = f"http-get {scheme}://{http.get('host', '')}:{http['port']}{path}"
     elif "tcpSocket" in probe:
         what = f"tcp-socket {probe['tcpSocket'].get('host', '')}:{probe['tcpSocket']['port']}"
     else:
@@ -195,14 +199,11 @@ def _value(variable: Object) -> str:
     source = variable.get("valueFrom")
     if not source:
         return str(variable.get("value", ""))
-    if "configMapKeyRef" in source:
-        ref = source["configMapKeyRef"]
-        return f"<set to the key '{ref['key']}' of config map '{ref.get('name', '')}'>  Optional: {ref.get('optional', False)}"
-    if "secretKeyRef" in source:
-        ref = source["secretKeyRef"]
-        return (
-            f"<set to the key '{ref['key']}' in secret '{ref.get('name', '')}'>  Optional: {ref.get('optional', False)}"
-        )
+    for field, place in (("configMapKeyRef", "of config map"), ("secretKeyRef", "in secret")):
+        if field in source:
+            ref = source[field]
+            optional = ref.get("optional", False)
+            return f"<set to the key '{ref['key']}' {place} '{ref.get('name', '')}'>  Optional: {optional}"
     if "fieldRef" in source:
         return f"({source['fieldRef'].get('apiVersion', 'v1')}:{source['fieldRef']['fieldPath']})"
     ref = source.get("resourceFieldRef") or {}
