@@ -14,7 +14,7 @@ import msgspec
 
 from mesh.client.client import Client
 from mesh.config import home
-from mesh.errors import Terminal
+from mesh.errors import Terminal, Unavailable
 
 T = TypeVar("T")
 
@@ -54,11 +54,16 @@ def read_context() -> Context:
 async def connect(namespace: str = "") -> AsyncIterator[Session]:
     """Connect as the context's identity; `Terminal` when the broker is out of reach."""
     from mesh.bus.api_client import BusTransport
-    from mesh.bus.identities import load_identity
-    from mesh.bus.nats import connect as connect_bus
+    from mesh.bus.identities import load_signer
+    from mesh.bus.nats import NatsBus
 
     context = read_context()
-    bus = await connect_bus(context.servers, load_identity(Path(context.seed_file)), name="covey", patience=5.0)
+    bus = NatsBus(context.servers, load_signer(Path(context.seed_file)), name="covey")
+    try:
+        await bus.start(wait=5.0)
+    except Unavailable as error:
+        await bus.close()
+        raise Terminal(f"cluster {context.cluster} is not in reach ({error}). Is it up? covey up") from error
     try:
         yield Session(Client(BusTransport(bus), user_agent="covey-cli"), namespace or context.namespace)
     finally:
