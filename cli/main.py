@@ -72,6 +72,47 @@ def proxy(config: ConfigFile) -> None:
     uvloop.run(run(load(config, ProxyConfig)))
 
 
+@app.command(rich_help_panel="Cluster")
+def up(
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, max=100, help="How many nodes; 3 at first.")] = None,
+    api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
+    broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
+    proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+) -> None:
+    """Start a cluster on this machine, or bring a running one to this number of nodes."""
+    from cli.layout import Layout
+    from cli.up import Wanted, up
+    from mesh.config import home
+
+    wanted = Wanted(nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
+    typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
+
+
+@app.command(rich_help_panel="Cluster")
+def down(
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep the store and the identities.")] = False,
+) -> None:
+    """Stop the cluster on this machine and remove everything it made."""
+    from cli.layout import Layout
+    from cli.up import down
+    from mesh.config import home
+
+    found = down(Layout(home()), lambda text: typer.echo(f"  {text}"), keep_data=keep_data)
+    typer.echo("the cluster is gone" if found else "there is no cluster")
+
+
+@app.command(hidden=True)
+def quickstart() -> None:
+    """Start a cluster, run the example in it and show that it serves (`make quickstart`)."""
+    from cli.layout import Layout
+    from cli.quickstart import quickstart
+    from cli.up import Wanted
+    from mesh.config import home
+
+    quickstart(Layout(home()), Wanted())
+
+
 @app.command(hidden=True)
 def supervise(home: Annotated[Path, typer.Option("--home")]) -> None:
     """Keep the processes of the cluster below HOME running (started by `covey up`)."""
