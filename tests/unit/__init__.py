@@ -1,1 +1,1 @@
-"""Pure tests: no broker, no Docker, no kernel."""
+"""Pure, fast tests."""
