@@ -120,10 +120,8 @@ def _fetch(url: str) -> str:
 async def _fetch_inside(session: Session, url: str) -> tuple[str, str]:
     """Fetch from inside one of the pods; returns the pod's name and the page's first line."""
     pods = (await session.client.list(PODS, session.namespace, label_selector=f"app={NAME}")).items
-    name = next(
-        (p["metadata"]["name"] for p in pods if (p.get("status") or {}).get("phase") == "Running"),
-        pods[0]["metadata"]["name"],
-    )
+    running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
+    name = (running or pods)[0]["metadata"]["name"]
     query = tuple(("command", w) for w in ("wget", "-q", "-T", "5", "-O", "-", url))
     deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
     while True:
