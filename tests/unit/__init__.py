@@ -1,0 +1,1 @@
+"""Pure and fast: no network, no Docker, no kernel."""
