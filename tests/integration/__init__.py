@@ -1,0 +1,1 @@
+"""Tests against real NATS, real Docker, the real kernel."""
