@@ -6,7 +6,7 @@ the cluster is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -48,7 +48,7 @@ class RuleTable:
         self._claims: dict[Key, Mapping[Frontend, Rule]] = {}
         self._claimants: dict[Frontend, tuple[Key, ...]] = {}
 
-    def services(self) -> Iterable[Key]:
+    def services(self) -> Collection[Key]:
         """The Services that have rules."""
         return self._claims.keys()
 

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterable
 
 from netproxy.backend import KernelRefused
+from netproxy.cluster import Cluster
 from netproxy.commands import run
 from netproxy.model import Frontend, Rule, Rules
 from netproxy.nftables.netlink import NftNetlink
 from netproxy.nftables.script import chains_script, delta_script, full_script
-from netproxy.nftables.skeleton import TABLE, Cluster, version
+from netproxy.nftables.skeleton import TABLE, version
 from netproxy.nftables.state import Contents, Delta, Observed, difference, is_whole, parse, stale_affinity
 from netproxy.plan import Changes
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from netproxy.cluster import Cluster
 from netproxy.nftables.layout import SETS, Element, chain_rules
-from netproxy.nftables.skeleton import TABLE, Cluster, skeleton
+from netproxy.nftables.skeleton import TABLE, skeleton
 from netproxy.nftables.state import Contents, Delta
 
 _ELEMENTS_PER_COMMAND = 1000

@@ -8,27 +8,13 @@ so that they see what is left.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
+from netproxy.cluster import MARK, Cluster
 from netproxy.nftables.layout import AFFINITY, PROTOCOLS, SETS, SetSpec
 
 TABLE = "covey-proxy"
 
-MARK = 0x4000
-"""Bit of the packet mark that asks for masquerading; kube-proxy uses the same. Cleared once obeyed, lest the packet is
-masqueraded again inside a tunnel."""
-
 MAX_AFFINITY_ENTRIES = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """What the fixed part depends on: the cluster's addresses, of one family."""
-
-    pod_cidrs: tuple[str, ...]
-    service_cidrs: tuple[str, ...]
-    dns_address: str
-    """Where a node's own DNS server may listen; then the Service of that address is not ours to redirect."""
 
 
 def skeleton(cluster: Cluster) -> str:

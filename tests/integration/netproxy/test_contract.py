@@ -11,9 +11,9 @@ import pytest
 
 from mesh.objects.types import Object
 from netproxy.backend import Backend
+from netproxy.cluster import Cluster
 from netproxy.model import NodeView, rules_of
 from netproxy.nftables.backend import NftablesBackend
-from netproxy.nftables.skeleton import Cluster
 from netproxy.plan import diff
 from tests.support.service_world import ADDRESSES, PORT, World
 from tests.support.services import endpoint, service, slice_of
