@@ -14,7 +14,7 @@ from mesh.objects.kinds import NAMESPACES, PODS, Resource
 from mesh.objects.types import Object
 
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
-TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
+TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
 _EVICTING_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _PRIORITY_CLASSES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -82,9 +82,7 @@ def _wants_token(spec: Object, account: Object) -> bool:
 
 def _mount_token(spec: Object, volume: str) -> None:
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    without = [
-        c for c in containers if not any(m.get("mountPath") == TOKEN_MOUNT for m in c.get("volumeMounts") or ())
-    ]
+    without = [c for c in containers if not any(m.get("mountPath") == TOKEN_MOUNT for m in c.get("volumeMounts") or ())]
     if not without:
         return
     for container in without:
@@ -129,7 +127,7 @@ def _tolerates(toleration: Object, taint: str) -> bool:
 
 
 def keep_admitted(new: Object, old: Object) -> None:
-    """An update that leaves out what admission had added (the priority, the service account) does not mean to remove it."""
+    """An update that leaves out what admission had added does not mean to remove it."""
     spec, before = new.get("spec"), old.get("spec") or {}
     if isinstance(spec, dict):
         for field in ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):

@@ -91,9 +91,7 @@ def _below(path: str, roots: tuple[str, ...]) -> bool:
 def attributes(route: Route) -> Attributes:
     """What a resource request wants."""
     resource = route.resource
-    return Attributes(
-        route.verb, resource.group, resource.plural, route.subresource, route.namespace, route.name
-    )
+    return Attributes(route.verb, resource.group, resource.plural, route.subresource, route.namespace, route.name)
 
 
 def denial(user: User, route: Route) -> Forbidden:

@@ -11,6 +11,8 @@ from controlplane.apiserver.routes import Route
 from mesh.api.port import Request
 from mesh.errors import BadRequest, Cause
 from mesh.objects import schema
+from mesh.objects.kinds import Resource
+from mesh.objects.patch import conform_patched
 from mesh.objects.types import Object
 
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -33,22 +35,28 @@ def read(request: Request, api_version: str, kind: str) -> tuple[Object, list[st
         raise BadRequest(
             f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         )
-    return obj, check_shape(request, obj, problems)
-
-
-def check_shape(request: Request, obj: Object, problems: list[str]) -> list[str]:
-    """Bring `obj` into the shape of its kind, in place; the `Warning` texts for what had to go."""
-    validation = request.param("fieldValidation") or "Warn"
-    if validation not in _VALIDATIONS:
-        told = f'Unsupported value: "{validation}": supported values: {", ".join(f"{v!r}" for v in _VALIDATIONS)}'
-        raise refusals.bad_options(
-            "CreateOptions", Cause("fieldValidation", "FieldValueNotSupported", told.replace("'", '"'))
-        )
-    api_version, kind = obj["apiVersion"], obj["kind"]
+    validation = validation_of(request)
     found = problems + schema.conform(obj, api_version, kind)
     if found and validation == "Strict":
         raise schema.strict_error(api_version, kind, found)
+    return obj, found if validation == "Warn" else []
+
+
+def check_patched(request: Request, obj: Object, resource: Resource) -> list[str]:
+    """Bring a patched object into shape, in place; the warnings about fields that had to go."""
+    validation = validation_of(request)
+    found = conform_patched(obj, resource.api_version, resource.kind, strict=validation == "Strict")
     return found if validation == "Warn" else []
+
+
+def validation_of(request: Request) -> str:
+    """`fieldValidation`: Ignore, Strict or Warn, which is the default; raises `Invalid`."""
+    validation = request.param("fieldValidation") or "Warn"
+    if validation not in _VALIDATIONS:
+        supported = ", ".join(f'"{v}"' for v in _VALIDATIONS)
+        told = f'Unsupported value: "{validation}": supported values: {supported}'
+        raise refusals.bad_options("CreateOptions", Cause("fieldValidation", "FieldValueNotSupported", told))
+    return validation
 
 
 def match_namespace(obj: Object, route: Route) -> None:

@@ -1,4 +1,4 @@
-"""Objects as the watch cache keeps them: the dict and its JSON, encoded once, with the resourceVersion spliced in. Pure.
+"""Objects as the watch cache keeps them: the dict and its JSON, encoded once, resourceVersion spliced in. Pure.
 
 The stored value of an object begins with its apiVersion, kind and metadata, so that splicing is a copy of bytes and no
 encoding. Items and changes are values: nobody alters an object that is in one.

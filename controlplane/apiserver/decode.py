@@ -1,6 +1,7 @@
 """Request bodies to JSON values: JSON and YAML, size limits, fields given twice. Pure.
 
-Source: k8s.io/apimachinery/pkg/runtime/serializer/json (strict decoding) and the limits that etcd and the API server set.
+Source: k8s.io/apimachinery/pkg/runtime/serializer/json (strict decoding) and the limits that etcd and the API
+server set.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class _Loader(yaml.CSafeLoader):
         super().__init__(stream)
         self.duplicates: list[str] = []
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
@@ -65,8 +66,8 @@ def decode(body: bytes, content_type: str) -> tuple[Object, list[str]]:
         raise refusals.unsupported_media_type(content_type, _BODY_TYPES)
     if not isinstance(value, dict):
         raise BadRequest(
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal {_go_type(value)} into Go value of type "
-            "struct { APIVersion string; Kind string }"
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {_go_type(value)} into Go value of "
+            "type struct { APIVersion string; Kind string }"
         )
     return value, problems
 
@@ -142,4 +143,4 @@ def _decode_yaml(body: bytes) -> tuple[Json, list[str]]:
     except (orjson.JSONEncodeError, orjson.JSONDecodeError, RecursionError, ValueError) as error:
         raise BadRequest(f"error converting YAML to JSON: {error}") from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()

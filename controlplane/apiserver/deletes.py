@@ -15,7 +15,7 @@ from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.writes import ATTEMPTS
 from mesh.api.port import Request, Response
 from mesh.clock import Clock
-from mesh.errors import NotFound
+from mesh.errors import BadRequest, NotFound
 from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES
 from mesh.objects.types import Object
 from mesh.store.port import RevisionMismatch
@@ -69,7 +69,8 @@ class Deletes:
         """The item, once the preconditions on it are certain to hold."""
         resource = route.resource
         wanted = options.resource_version
-        if wanted.isdigit() and int(wanted) > item.revision or options.uid not in {"", item.object["metadata"]["uid"]}:
+        behind = wanted.isdigit() and int(wanted) > item.revision
+        if behind or options.uid not in {"", item.object["metadata"]["uid"]}:
             latest = await self._registry.latest(resource, route.namespace, route.name)
             if latest is None:
                 raise refusals.not_found(resource, route.name)
@@ -103,7 +104,7 @@ def _options(request: Request) -> DeleteOptions:
     if request.body.strip():
         body, _ = decode(request.body, request.content_type)
         if body.get("kind", "DeleteOptions") != "DeleteOptions":
-            raise refusals.BadRequest(f"{body['kind']} cannot be handled as DeleteOptions")
+            raise BadRequest(f"{body['kind']} cannot be handled as DeleteOptions")
     return deletion.options_of(body, dict(request.query))
 
 

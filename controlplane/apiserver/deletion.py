@@ -54,7 +54,9 @@ Decision = Remove | Mark | AlreadyMarked
 
 def options_of(body: Object, query: dict[str, str]) -> DeleteOptions:
     """The options in a DELETE's body, or else in its query; raises `BadRequest` or `Invalid`."""
-    given = body or {k: v for k, v in query.items() if k in {"gracePeriodSeconds", "propagationPolicy", "orphanDependents"}}
+    given = body or {
+        k: v for k, v in query.items() if k in {"gracePeriodSeconds", "propagationPolicy", "orphanDependents"}
+    }
     grace = given.get("gracePeriodSeconds")
     try:
         grace = None if grace is None else int(grace)

@@ -1,7 +1,7 @@
 """Discovery: which groups, versions and resources there are, in the three shapes clients ask for. Pure.
 
-Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api. All documents follow from the table of
-`mesh.objects.kinds`, so they are made once.
+Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api. All documents follow from
+the table of `mesh.objects.kinds`, so they are made once.
 """
 
 from __future__ import annotations

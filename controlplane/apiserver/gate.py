@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
 
-from controlplane.apiserver import admission
+from controlplane.apiserver import admission, chance
 from controlplane.apiserver.admission import PodDefaults
 from controlplane.apiserver.registry import Registry
 from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, Resource
@@ -12,12 +12,12 @@ from mesh.objects.types import Object
 
 
 class Gate:
-    """Lets objects in, completed, or refuses them. `suffix` draws five random characters."""
+    """Lets objects in, completed, or refuses them."""
 
-    def __init__(self, registry: Registry, *, unreachable_seconds: float, suffix: Callable[[], str]) -> None:
+    def __init__(self, registry: Registry, *, unreachable_seconds: float, rng: random.Random) -> None:
         self._registry = registry
         self._unreachable_seconds = round(unreachable_seconds)
-        self._suffix = suffix
+        self._rng = rng
 
     async def admit_create(self, resource: Resource, obj: Object) -> None:
         """Check and complete a new object, in place."""
@@ -29,7 +29,7 @@ class Gate:
         admission.check_namespace(resource, metadata.get("name", ""), namespace, found)
         if resource is PODS:
             account = await self._find(SERVICEACCOUNTS, namespace, admission.service_account_of(obj))
-            admission.admit_pod(obj, PodDefaults(self._unreachable_seconds, account, self._suffix()))
+            admission.admit_pod(obj, PodDefaults(self._unreachable_seconds, account, chance.suffix(self._rng)))
 
     def admit_update(self, resource: Resource, new: Object, old: Object) -> None:
         """Keep what admission added when a client's update leaves it out, in place."""

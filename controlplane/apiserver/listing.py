@@ -16,7 +16,7 @@ from controlplane.apiserver import refusals
 from mesh.api.port import Request
 from mesh.errors import BadRequest, Cause, Gone
 
-_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105
+_TOKEN_VERSION = "meta.k8s.io/v1"
 INCONSISTENT = -1
 """The revision in a continue token that accepts whatever is there now."""
 

@@ -11,6 +11,7 @@ from controlplane.apiserver.decode import decode_json
 from mesh.api.port import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, Request
 from mesh.errors import BadRequest, UnsupportedMediaType
 from mesh.objects import patch as patches
+from mesh.objects import strategic
 from mesh.objects.kinds import Resource
 from mesh.objects.types import Json, Object
 
@@ -41,11 +42,11 @@ def read(request: Request) -> PatchBody:
     value = decode_json(request.body)
     if media == JSON_PATCH:
         if not isinstance(value, list):
-            raise BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-        if len(value) > MAX_OPERATIONS:
             raise BadRequest(
-                f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(value)}"
+                "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
             )
+        if len(value) > MAX_OPERATIONS:
+            raise BadRequest(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(value)}")
     elif not isinstance(value, dict):
         raise BadRequest("error decoding patch: the patch has to be a JSON object")
     return PatchBody(media, value)
@@ -57,4 +58,4 @@ def apply(patch: PatchBody, obj: Object, resource: Resource) -> Object:
         return patches.json_patch(obj, patch.value)
     if patch.type == MERGE_PATCH:
         return patches.merge_patch(obj, patch.value)
-    return patches.strategic_merge_patch(obj, patch.value, resource.api_version, resource.kind)
+    return strategic.strategic_merge_patch(obj, patch.value, resource.api_version, resource.kind)

@@ -35,9 +35,10 @@ def scope_of(request: Request, route: Route) -> Scope:
     """What a list, watch or deletecollection request selects; raises `BadRequest` for selectors it cannot read."""
     strategy = strategy_for(route.resource)
     selector = labels.parse(request.param("labelSelector"))
-    terms: list[FieldTerm] = []
-    for term in fields.parse(request.param("fieldSelector")).terms:
-        terms.append((term.field, _getter(strategy, term.field), term.value, term.equal))
+    terms: list[FieldTerm] = [
+        (term.field, _getter(strategy, term.field), term.value, term.equal)
+        for term in fields.parse(request.param("fieldSelector")).terms
+    ]
     if route.name:
         terms.append(("metadata.name", name_of, route.name, True))
     return Scope(route.namespace, None if selector.everything else selector, tuple(terms))
@@ -68,7 +69,7 @@ class Reads:
             raise refusals.not_found(route.resource, route.name)
         return renderer.object(item)
 
-    async def list(self, request: Request, route: Route, renderer: Renderer) -> Response:
+    async def collection(self, request: Request, route: Route, renderer: Renderer) -> Response:
         """A collection, whole or one page of it."""
         options = listing.options_of(request, watch=False)
         scope = scope_of(request, route)
@@ -76,7 +77,15 @@ class Reads:
             revision, items = await self._continued(options, route)
         else:
             revision, items = await self._fresh(options, route)
-        return self._page(options, scope, route, renderer, revision, items)
+        chosen = [item for item in items if scope.holds(item)] if scope.selects else items
+        if not options.limit or len(chosen) <= options.limit:
+            return renderer.list(chosen, ListMeta(revision))
+        if not options.continue_token:
+            self._registry.objects(route.resource).keep_snapshot(revision, route.namespace, items)
+        page = chosen[: options.limit]
+        remaining = None if scope.selects else len(chosen) - options.limit
+        token = listing.make_token(revision, page[-1].path)
+        return renderer.list(page, ListMeta(revision, token, remaining))
 
     async def _fresh(self, options: ListOptions, route: Route) -> tuple[int, list[Item]]:
         """The collection as of now, or as of the revision asked for."""
@@ -113,19 +122,6 @@ class Reads:
         if items is None:
             raise ContinueExpired(start)
         return revision, [item for item in items if item.path > start]
-
-    def _page(
-        self, options: ListOptions, scope: Scope, route: Route, renderer: Renderer, revision: int, items: list[Item]
-    ) -> Response:
-        chosen = [item for item in items if scope.holds(item)] if scope.selects else items
-        if not options.limit or len(chosen) <= options.limit:
-            return renderer.list(chosen, ListMeta(revision))
-        page = chosen[: options.limit]
-        if not options.continue_token:
-            self._registry.objects(route.resource).keep_snapshot(revision, route.namespace, items)
-        remaining = None if scope.selects else len(chosen) - options.limit
-        token = listing.make_token(revision, page[-1].path)
-        return renderer.list(page, ListMeta(revision, token, remaining))
 
     async def watch(self, request: Request, route: Route, renderer: Renderer) -> Watcher:
         """A watch from the revision asked for; without one (or 0) it begins with what is there, as ADDED events."""

@@ -45,7 +45,8 @@ def already_exists(resource: Resource, name: str) -> AlreadyExists:
 def name_taken(resource: Resource, name: str) -> AlreadyExists:
     """Every generated name that was tried exists already."""
     return AlreadyExists(
-        f'{resource.qualified} "{name}" already exists, the server was not able to generate a unique name for the object',
+        f'{resource.qualified} "{name}" already exists, the server was not able to generate a unique name for the '
+        "object",
         name=name,
         group=resource.group,
         kind=resource.plural,
@@ -65,7 +66,9 @@ def conflict(resource: Resource, name: str, why: str = MODIFIED) -> Conflict:
 
 def precondition(resource: Resource, name: str, what: str, expected: str, found: str) -> Conflict:
     """A UID or resourceVersion precondition that does not hold; `what` is "UID" or "ResourceVersion"."""
-    return conflict(resource, name, f"Precondition failed: {what} in precondition: {expected}, {what} in object meta: {found}")
+    return conflict(
+        resource, name, f"Precondition failed: {what} in precondition: {expected}, {what} in object meta: {found}"
+    )
 
 
 def forbidden(resource: Resource, name: str, why: str, causes: tuple[Cause, ...] = ()) -> Forbidden:

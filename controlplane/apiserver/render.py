@@ -56,7 +56,9 @@ class Renderer:
         """Read the request's Accept header and `includeObject`; raises `NotAcceptable` or `BadRequest`."""
         include = request.param("includeObject")
         if include not in _INCLUDES:
-            raise BadRequest(f'includeObject: Unsupported value: "{include}": supported values: "Metadata", "None", "Object"')
+            raise BadRequest(
+                f'includeObject: Unsupported value: "{include}": supported values: "Metadata", "None", "Object"'
+            )
         return cls(resource, negotiate(request.accept), include or "Metadata", now)
 
     def object(self, item: Item, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -107,7 +109,7 @@ class Renderer:
         """Whether watch events can be the shared bytes."""
         return not self.representation.kind
 
-    def event(self, type_: str, item: Item, first: bool) -> bytes:  # noqa: FBT001
+    def event(self, type_: str, item: Item, first: bool) -> bytes:
         """A watch event in this representation; only a watch's first table carries the column definitions."""
         if self.representation.kind == "Table":
             shown = self._table([item], ListMeta(item.revision))

@@ -1,7 +1,7 @@
 """One resource in the watch cache: its objects, the ring of recent changes, and the watchers they are fanned out to.
 
-Watchers that select on one value of an indexed field (`spec.nodeName=x`, `metadata.name=x`) are filed under it, so that a
-change wakes only those it may concern. Plain and synchronous: `watchcache.py` decides when things happen.
+Watchers that select on one value of an indexed field (`spec.nodeName=x`, `metadata.name=x`) are filed under it, so that
+a change wakes only those it may concern. Plain and synchronous: `watchcache.py` decides when things happen.
 """
 
 from __future__ import annotations
@@ -184,9 +184,7 @@ class ResourceCache:
     def bookmark(self, revision: int) -> None:
         """Tell idle watchers how far the cache is."""
         metadata = {"resourceVersion": str(revision), "creationTimestamp": None}
-        data = orjson.dumps(
-            {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
-        )
+        data = orjson.dumps({"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata})
         for members in self._watchers.values():
             for watcher in members:
                 watcher.offer_bookmark(data)

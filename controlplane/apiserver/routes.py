@@ -18,7 +18,7 @@ _STREAMS = frozenset({"exec", "attach", "portforward"})
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request is about. `name` is "" for collections; `namespace` is "" for cluster scope and for all namespaces."""
+    """What a request is about. `name` is "" for collections, `namespace` for cluster scope and for all of them."""
 
     resource: Resource
     verb: str

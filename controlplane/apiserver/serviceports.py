@@ -29,7 +29,8 @@ class Range:
 
 def needs_address(service: Object) -> bool:
     """Whether the Service has a clusterIP (or is headless) at all."""
-    return bool(service["spec"].get("type", "ClusterIP") != "ExternalName")
+    kind: str = service["spec"].get("type", "ClusterIP")
+    return kind != "ExternalName"
 
 
 def needs_ports(service: Object) -> bool:
@@ -43,7 +44,7 @@ def needs_ports(service: Object) -> bool:
 def needs_health_port(service: Object) -> bool:
     """Whether load balancers ask the nodes for its local endpoints."""
     spec = service["spec"]
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    return (spec.get("type"), spec.get("externalTrafficPolicy")) == ("LoadBalancer", "Local")
 
 
 def keep_allocated(new: Object, old: Object) -> None:
@@ -119,9 +120,7 @@ def check_port(field: str, port: int, allowed: Range) -> Cause | None:
     """What is wrong with a node port that a client asks for, or None."""
     if allowed.low <= port <= allowed.high:
         return None
-    return port_refused(
-        field, port, f"provided port is not in the valid range. The range of valid ports is {allowed}"
-    )
+    return port_refused(field, port, f"provided port is not in the valid range. The range of valid ports is {allowed}")
 
 
 def port_refused(field: str, port: int, why: str) -> Cause:

@@ -47,9 +47,7 @@ class WatchCache:
         self.store = store
         self._clock = clock
         self._expire_after = expire_after
-        self._by_name = {
-            (r.group, r.plural): ResourceCache(r, clock, triggers.get(r, {})) for r in resources
-        }
+        self._by_name = {(r.group, r.plural): ResourceCache(r, clock, triggers.get(r, {})) for r in resources}
         self.resources = {cache.resource: cache for cache in self._by_name.values()}
         self.revision = 0
         self.ready = False

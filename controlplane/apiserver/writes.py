@@ -6,11 +6,10 @@ The order of steps is that of k8s.io/apiserver's generic registry; `strategies/s
 from __future__ import annotations
 
 import random
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlplane.apiserver import bodies, deletion, patching, refusals
+from controlplane.apiserver import bodies, chance, deletion, patching, refusals
 from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.cached import Item, encode_for_store
 from controlplane.apiserver.gate import Gate
@@ -22,7 +21,7 @@ from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.strategies.strategy import invalid
 from mesh.api.port import Request, Response
 from mesh.clock import Clock
-from mesh.errors import Cause, Conflict
+from mesh.errors import BadRequest, Cause, CoveyError, Unavailable
 from mesh.objects import names
 from mesh.objects.kinds import Resource
 from mesh.objects.meta import Key, format_time
@@ -55,7 +54,7 @@ class Change:
 
 
 class Writes:
-    """Answers the writing verbs. `id_source` and `rng` are where identity and randomness enter."""
+    """Answers the writing verbs. `rng` is where names and UIDs come from."""
 
     def __init__(
         self,
@@ -87,19 +86,19 @@ class Writes:
         """Store a new object that has its shape already; it is completed in place."""
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
-            raise refusals.BadRequest("resourceVersion should not be set on objects to be created")
+            raise BadRequest("resourceVersion should not be set on objects to be created")
         for field in _SERVER_FIELDS:
             metadata.pop(field, None)
         strategy = strategy_for(resource)
         strategy.defaults(obj)
         await self._gate.admit_create(resource, obj)
-        metadata["uid"] = self._new_uid()
+        metadata["uid"] = chance.uid(self._rng)
         metadata["creationTimestamp"] = format_time(self._clock.now())
         generated = not metadata.get("name") and metadata.get("generateName")
         strategy.prepare_create(obj)
         for _ in range(NAME_ATTEMPTS):
             if generated:
-                metadata["name"] = names.generate(str(generated), self.suffix())
+                metadata["name"] = names.generate(str(generated), chance.suffix(self._rng))
             item = await self._store_new(resource, obj, dry_run=dry_run)
             if item is not None:
                 return item
@@ -122,7 +121,9 @@ class Writes:
         except RevisionMismatch:
             await claim.release()
             return None
-        except BaseException:
+        except Unavailable:
+            raise  # it may have been written all the same: what was claimed is left to the repair
+        except CoveyError:
             await claim.release()
             raise
         return item
@@ -132,13 +133,6 @@ class Writes:
         if self._registry.known(resource, namespace, name) is None:
             return False
         return await self._registry.latest(resource, namespace, name) is not None
-
-    def _new_uid(self) -> str:
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-
-    def suffix(self) -> str:
-        """Five random characters, as generated names end with."""
-        return "".join(self._rng.choices(names.SUFFIX_ALPHABET, k=5))
 
     # Update and patch
 
@@ -161,18 +155,18 @@ class Writes:
     async def patch(self, request: Request, route: Route, renderer: Renderer) -> Response:
         """PATCH of an object or of one of its subresources, by JSON, merge or strategic merge patch."""
         dry_run = _dry_run(request, "PatchOptions")
-        patch = patching.read(request)
+        patch, resource = patching.read(request), route.resource
         warnings: list[str] = []
 
         def make(item: Item) -> Object:
-            obj = patching.apply(patch, item.object, route.resource)
-            warnings[:] = bodies.check_shape(request, obj, [])
+            obj = patching.apply(patch, item.object, resource)
+            warnings[:] = bodies.check_patched(request, obj, resource)
             bodies.match_namespace(obj, route)
             bodies.match_name(obj, route)
             return obj
 
         item = await self.change(Change(route, make, dry_run))
-        warnings += strategy_for(route.resource).warnings(item.object)
+        warnings += strategy_for(resource).warnings(item.object)
         return renderer.object(item, headers=bodies.warning_headers(warnings))
 
     async def change(self, change: Change) -> Item:
@@ -235,7 +229,9 @@ class Writes:
                 return item
             else:
                 item = await self._registry.write(resource, new, item.revision)
-        except BaseException:
+        except Unavailable:
+            raise  # as above
+        except CoveyError:
             await claim.release()
             raise
         await claim.settle()
