@@ -58,14 +58,19 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete the object with this UID; NotFound counts as done. `propagation` "" leaves it to the API's default."""
+    """Delete the object with this UID; NotFound counts as done. `propagation` "" leaves it to the API's default.
+
+    `revision` (a resourceVersion) is named where even a newer version of the same object must be spared.
+    """
 
     resource: Resource
     key: Key
     uid: str
     propagation: str = ""
     grace_period_seconds: int | None = None
+    revision: str = ""
     about: Object | None = field(default=None, compare=False)
+    """On behalf of which object; it receives the SuccessfulDelete or FailedDelete event."""
 
     def __str__(self) -> str:
         return f"delete {self.resource.singular} {self.key}"
@@ -90,16 +95,34 @@ Action: TypeAlias = Create | Update | Patch | Delete | Record
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """A live read that a plan needs before it can decide: one object, or with `name` "" a whole collection.
+
+    The answer is a tuple of objects; an object that does not exist is an empty one.
+    """
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"read {self.resource.plural} {Key(self.namespace, self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What one pass wants done, in order; `again_after` asks for another pass even if nothing changes.
 
-    `parallel` lets the executor run actions of one kind that follow each other (many creates) at the same time.
-    After a plan's writes the runtime does not run the same key again before the caches have caught up with them.
+    `reads` asks for live reads first: the runtime does them and calls `plan` again with the answers, at once; the
+    actions of such a plan are not carried out. `parallel` lets the executor run actions of one kind that follow each
+    other (many creates) at the same time. After a plan's writes the runtime does not run the same key again before
+    the caches have caught up with them.
     """
 
     actions: tuple[Action, ...] = ()
     again_after: timedelta | None = None
     parallel: bool = False
+    reads: tuple[Read, ...] = ()
 
 
 NOTHING = Plan()

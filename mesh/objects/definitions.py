@@ -1,0 +1,120 @@
+"""The OpenAPI definitions of Kubernetes 1.36 for the kinds that Covey serves.
+
+They come with the package `kubernetes-validate`, as JSON with the `x-kubernetes-*` extensions. Loading takes some ten
+milliseconds and happens once, when first asked for; what no served kind refers to is let go. The package itself is not
+imported (it would bring a JSON schema library with it), only its data file read. Returned dicts are read-only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import orjson
+
+from mesh.errors import Terminal
+from mesh.objects.kinds import BUILT_IN
+from mesh.objects.types import Json, Object
+
+VERSION = "v1.36.0"
+
+_PACKAGE = "kubernetes_validate"
+_FILE = f"kubernetes-json-schema/{VERSION}-local/_definitions.json"
+_PREFIX = "#/$defs/"
+
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_ALSO_SERVED = (
+    "io.k8s.api.core.v1.Binding",
+    "io.k8s.api.policy.v1.Eviction",
+    "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.authentication.v1.TokenRequest",
+    *(_META + kind for kind in ("DeleteOptions", "Status", "Patch", "WatchEvent", "MicroTime")),
+    *(_META + kind for kind in ("APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "ListMeta")),
+    "io.k8s.apimachinery.pkg.version.Info",
+)
+
+TIME = _META + "Time"
+MICRO_TIME = _META + "MicroTime"
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+
+
+@cache
+def definitions() -> dict[str, Object]:
+    """Definition name ("io.k8s.api.core.v1.Pod") -> schema, with references as bare definition names under `$ref`."""
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or package.origin is None:
+        raise Terminal(f"the Python package {_PACKAGE} is missing: install Covey's dependencies")
+    everything = orjson.loads((Path(package.origin).parent / _FILE).read_bytes())["$defs"]
+    served = {(r.group, r.version, kind) for r in BUILT_IN for kind in (r.kind, f"{r.kind}List")}
+    wanted = [
+        name
+        for name, schema in everything.items()
+        if name in _ALSO_SERVED or any(gvk in served for gvk in _kinds_in(schema))
+    ]
+    kept: dict[str, Object] = {}
+    while wanted:
+        name = wanted.pop()
+        if name not in kept:
+            kept[name] = _cleaned(everything[name], wanted)
+    return kept
+
+
+def _kinds_in(schema: Object) -> list[tuple[str, str, str]]:
+    return [(k["group"], k["version"], k["kind"]) for k in schema.get("x-kubernetes-group-version-kind") or ()]
+
+
+def _cleaned(schema: Json, references: list[str]) -> Json:
+    """The schema without what the package added (nullable types, enums of apiVersion and kind); collects references."""
+    if isinstance(schema, list):
+        return [_cleaned(item, references) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: Object = {}
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str):
+            result[key] = value.removeprefix(_PREFIX)
+            references.append(result[key])
+        elif key == "type" and isinstance(value, list):
+            result[key] = value[0]
+        elif key == "properties":
+            result[key] = {name: _cleaned(field, references) for name, field in value.items()}
+            for name in ("apiVersion", "kind"):
+                result[key].get(name, {}).pop("enum", None)
+        else:
+            result[key] = _cleaned(value, references) if isinstance(value, dict | list) else value
+    return result
+
+
+@cache
+def _by_kind() -> dict[tuple[str, str], str]:
+    return {
+        (f"{group}/{version}" if group else version, kind): name
+        for name, schema in definitions().items()
+        for group, version, kind in _kinds_in(schema)
+    }
+
+
+def definition_of(api_version: str, kind: str) -> str | None:
+    """The name of the definition for objects with this apiVersion and kind, or None."""
+    return _by_kind().get((api_version, kind))
+
+
+def go_type(schema: Object) -> str:
+    """What Go calls the type of a field with this schema, as decoding errors print it: "[]v1.Container"."""
+    if reference := schema.get("$ref"):
+        package, _, name = reference.rpartition(".")
+        return f"{package.rpartition('.')[2]}.{name}"
+    match schema.get("type"):
+        case "array":
+            return f"[]{go_type(schema['items'])}"
+        case "object":
+            values = schema.get("additionalProperties")
+            return f"map[string]{go_type(values)}" if values else "map[string]interface {}"
+        case "boolean":
+            return "bool"
+        case "integer" | "number":
+            return {"double": "float64"}.get(schema.get("format", ""), str(schema.get("format", "int64")))
+        case _:
+            return "[]uint8" if schema.get("format") == "byte" else "string"

@@ -1,0 +1,1 @@
+"""Unit tests of mesh/client: no broker, no server."""

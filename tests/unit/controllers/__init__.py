@@ -1,0 +1,1 @@
+"""Planner tables, crash-after-every-prefix convergence and random walks of the controllers."""

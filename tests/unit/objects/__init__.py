@@ -1,0 +1,1 @@
+"""Unit tests of objects: tables that read like a specification."""

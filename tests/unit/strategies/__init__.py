@@ -1,0 +1,1 @@
+"""Unit tests of strategies: tables that read like a specification."""
