@@ -18,8 +18,6 @@ from mesh.objects.types import Object
 TERMINATION_PATH = "/dev/termination-log"
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Placement:
     """What the node adds to a container's spec."""

@@ -27,8 +27,7 @@ def container_status(
     """The status of one container of the pod. `ending`: nothing will be started any more."""
     attempts = observed.attempts(container["name"])
     latest = attempts[0] if attempts else None
-    before = attempts[1] if len(attempts) > 1 else None
-    state, last = _states(pod, container, observed, now, latest, before, runtime, ending=ending)
+    state, last = _states(pod, container, observed, now, runtime=runtime, ending=ending)
     running = latest is not None and "running" in state
     health = health_of(latest, container, observed) if latest is not None and running else None
     status: Object = {
@@ -86,29 +85,30 @@ def _states(
     container: Object,
     observed: Observed,
     now: datetime,
-    latest: ContainerStatus | None,
-    before: ContainerStatus | None,
-    runtime: str,
     *,
+    runtime: str,
     ending: bool,
 ) -> tuple[Object, Object]:
     """`state` and `lastState`."""
+    attempts = observed.attempts(container["name"])
+    latest = attempts[0] if attempts else None
+    before = attempts[1] if len(attempts) > 1 else None
     default = waiting("PodInitializing" if init_containers(pod) else "ContainerCreating")
     previous = terminated(before, observed, runtime) if before is not None and has_ended(before) else {}
     failure = None if ending else observed.failures.get(container["name"])
     if latest is None:
-        return (_failed(pod, container, failure, now) if failure else default), {}
+        return (_failed(container, failure, now) if failure else default), {}
     if latest.state is State.RUNNING:
         if latest.id in observed.hooks:
             return default, previous
         return {"running": {"startedAt": format_time(latest.started_at or latest.created_at or now)}}, previous
     if not has_ended(latest):
-        return (_failed(pod, container, failure, now) if failure else default), previous
+        return (_failed(container, failure, now) if failure else default), previous
     over = terminated(latest, observed, runtime)
     if ending or not wants_restart(pod, container, latest):
         return over, previous
     if failure is not None:
-        return _failed(pod, container, failure, now), over
+        return _failed(container, failure, now), over
     if (moment := backoff.retry_at(latest)) and now < moment and not image_changed(container, latest):
         delay = backoff.format_delay(backoff.delay_of(latest))
         words = f"back-off {delay} restarting failed container={container['name']} pod={full_name(pod)}"
@@ -116,7 +116,7 @@ def _states(
     return over, previous
 
 
-def _failed(pod: Object, container: Object, failure: Failure, now: datetime) -> Object:
+def _failed(container: Object, failure: Failure, now: datetime) -> Object:
     """Waiting because of a failure; a failed pull shows itself first and its back-off afterwards."""
     if failure.reason in IN_BACK_OFF and now >= failure.at + FRESH:
         message = failure.message

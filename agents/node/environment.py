@@ -75,12 +75,12 @@ def environment(
     `kubernetes`), `allocatable` stands in for limits that are not set. Raises `ConfigError` in kubelet's words."""
     result: dict[str, str] = {}
     for source in container.get("envFrom") or ():
-        result |= _from_source(pod, source, lookup)
+        result |= _from_source(source, lookup)
     inherited = service_environment(pod, services)
     for entry in container.get("env") or ():
         name = entry["name"]
         if "valueFrom" in entry:
-            value = _from_reference(pod, container, entry["valueFrom"], lookup, status, allocatable)
+            value = _from_reference(pod, container, entry["valueFrom"], lookup, status=status, allocatable=allocatable)
             if value is not None:
                 result[name] = value
         else:
@@ -88,7 +88,7 @@ def environment(
     return tuple((inherited | result).items())
 
 
-def _from_source(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
+def _from_source(source: Object, lookup: Lookup) -> dict[str, str]:
     kind, reference = (
         ("ConfigMap", source["configMapRef"]) if "configMapRef" in source else ("Secret", source["secretRef"])
     )
@@ -106,7 +106,13 @@ def _from_source(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
 
 
 def _from_reference(
-    pod: Object, container: Object, source: Object, lookup: Lookup, status: Object, allocatable: Mapping[str, str]
+    pod: Object,
+    container: Object,
+    source: Object,
+    lookup: Lookup,
+    *,
+    status: Object,
+    allocatable: Mapping[str, str],
 ) -> str | None:
     if "fieldRef" in source:
         return field_value(pod, source["fieldRef"]["fieldPath"], status)

@@ -121,9 +121,7 @@ class PodExecutor:
                     pod_namespace=namespace_of(self.pod),
                     pod_name=name_of(self.pod),
                     hostname=name,
-                    sysctls={
-                        s["name"]: s["value"] for s in (spec.get("securityContext") or {}).get("sysctls") or ()
-                    },
+                    sysctls={s["name"]: s["value"] for s in (spec.get("securityContext") or {}).get("sysctls") or ()},
                     host_network=host_network(self.pod),
                     host_pid=bool(spec.get("hostPID")),
                     host_ipc=bool(spec.get("hostIPC")),
@@ -189,7 +187,9 @@ class PodExecutor:
             return
         runtime = self._context.runtime
         try:
-            spec = container_spec(self.pod, place.container, await self._placement(action, place.container, image, status))
+            spec = container_spec(
+                self.pod, place.container, await self._placement(action, place.container, image, status)
+            )
             container_id = await runtime.create_container(spec)
         except (ConfigError, VolumeError, Unavailable, OSError) as error:
             self._fail_container(name, "CreateContainerConfigError", str(error))
@@ -253,15 +253,13 @@ class PodExecutor:
 
     def _fail_container(self, name: str, reason: str, message: str) -> None:
         self.event("Warning", "Failed", f"Error: {message}", name)
-        self._memory.failures[name] = self._memory.failure(
-            f"start:{name}", reason, message, self._context.clock.now()
-        )
+        self._memory.failures[name] = self._memory.failure(f"start:{name}", reason, message, self._context.clock.now())
 
     async def _post_start(self, container: Object, container_id: str, handler: Object) -> None:
         """A container whose hook fails is killed: the plan sees it among the broken ones."""
         try:
             answer = await run_hook(
-                self._context.reach, self._context.runtime, container, container_id, handler, self._address()
+                self._context.reach, self._context.runtime, container, container_id, handler, address=self._address()
             )
             problem = "" if answer.passed else answer.output or "PostStartHook failed"
         except RuntimeAway:
@@ -302,7 +300,12 @@ class PodExecutor:
         try:
             async with asyncio.timeout(action.grace_seconds):
                 answer = await run_hook(
-                    self._context.reach, self._context.runtime, container, action.container_id, handler, self._address()
+                    self._context.reach,
+                    self._context.runtime,
+                    container,
+                    action.container_id,
+                    handler,
+                    address=self._address(),
                 )
             failed = not answer.passed
         except RuntimeAway:

@@ -36,9 +36,7 @@ class PodFiles(Protocol):
     def read_termination(self, uid: str, container: str, attempt: int) -> str:
         """What it left there, at most 4096 bytes; "" for nothing."""
 
-    def empty_dir(
-        self, uid: str, volume: str, *, memory: bool, size: int | None, group: int | None
-    ) -> str:
+    def empty_dir(self, uid: str, volume: str, *, memory: bool, size: int | None, group: int | None) -> str:
         """An empty directory, on a tmpfs of `size` bytes if `memory`; of group `group` if given."""
 
     def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, group: int | None) -> str:

@@ -79,7 +79,7 @@ def http_headers(action: Object) -> list[tuple[str, str]]:
 
 
 async def run_hook(
-    reach: Reach, runtime: Runtime, container: Object, container_id: str, handler: Object, address: str
+    reach: Reach, runtime: Runtime, container: Object, container_id: str, handler: Object, *, address: str
 ) -> Answer:
     """A postStart or preStop handler. Time limits are the caller's."""
     if "exec" in handler:

@@ -73,8 +73,8 @@ def _auths(secret: Object) -> dict[str, dict[str, str]]:
             found: dict[str, dict[str, str]] = json.loads(base64.b64decode(text)).get("auths") or {}
             return found
         if text := data.get(".dockercfg"):
-            found = json.loads(base64.b64decode(text))
-            return found
+            older: dict[str, dict[str, str]] = json.loads(base64.b64decode(text))
+            return older
     except ValueError:
         log.warning("image.secret_unreadable secret=%s", secret["metadata"].get("name"))
     return {}
@@ -93,9 +93,7 @@ class Images:
         self.pulled: set[str] = set()
         """Ids of images that this agent fetched: only these may be collected."""
 
-    async def ensure(
-        self, container: Object, pod_uid: str, secrets: Sequence[Object], say: Say
-    ) -> Image | Failure:
+    async def ensure(self, container: Object, pod_uid: str, secrets: Sequence[Object], say: Say) -> Image | Failure:
         """The container's image, or why it is not there and when to try again, after having told the events."""
         reference, policy = str(container["image"]), policy_of(container)
         try:

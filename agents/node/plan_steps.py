@@ -72,7 +72,7 @@ def wants_restart(pod: Object, container: Object, latest: ContainerStatus | None
 
 def image_changed(container: Object, latest: ContainerStatus) -> bool:
     """Whether the spec names another image than the container was made from."""
-    return latest.labels.get(IMAGE_LABEL, container["image"]) != container["image"]
+    return latest.labels.get(IMAGE_LABEL, container["image"]) != str(container["image"])
 
 
 def start(steps: Steps, container: Object) -> None:

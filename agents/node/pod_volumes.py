@@ -120,9 +120,7 @@ class PodVolumes:
     def write_hosts(self, pod: Object, addresses: tuple[str, ...]) -> None:
         """The pod's hosts file, once its addresses are known."""
         domain = self._context.config.network.cluster_domain
-        self._context.files.write(
-            uid_of(pod), "hosts", hosts_file(pod, addresses, domain, self._context.node_hosts)
-        )
+        self._context.files.write(uid_of(pod), "hosts", hosts_file(pod, addresses, domain, self._context.node_hosts))
 
     def mounts(
         self, pod: Object, container: Object, variables: Mapping[str, str], addresses: tuple[str, ...]

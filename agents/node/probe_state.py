@@ -40,7 +40,7 @@ class ProbeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Results of one probe: the last one, how often in a row, and what the probe as a whole says (None: nothing yet)."""
+    """Results of one probe: the last one, how often in a row, and the verdict (None: none yet)."""
 
     passed: bool = False
     count: int = 0

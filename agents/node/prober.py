@@ -124,7 +124,9 @@ class PodProbes:
                 return await reach.http(http_url(container, action, address), http_headers(action), spec.timeout)
             if "tcpSocket" in probe:
                 action = probe["tcpSocket"]
-                return await reach.tcp(action.get("host") or address, port_number(container, action["port"]), spec.timeout)
+                return await reach.tcp(
+                    action.get("host") or address, port_number(container, action["port"]), spec.timeout
+                )
             action = probe.get("grpc") or {}
             return await reach.grpc(address, int(action["port"]), action.get("service") or "", spec.timeout)
         except ValueError as error:

@@ -38,7 +38,9 @@ class SocketReach:
                 text = body.decode(errors="replace")
                 return Answer(passed, text if passed else f"HTTP probe failed with statuscode: {response.status}")
         except TimeoutError:
-            return Answer(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
+            return Answer(
+                False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+            )
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
             return Answer(False, f'Get "{url}": {_words(error)}')
 

@@ -30,12 +30,8 @@ def pod_status(pod: Object, observed: Observed, now: datetime, host: Host, old: 
     """The whole status as the node sees it. `old` is the one reported last (by default the pod's own)."""
     before: Object = old if old is not None else pod.get("status") or {}
     ending = must_end(pod, observed, now, gone=False)
-    apps = [
-        container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in app_containers(pod)
-    ]
-    inits = [
-        container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in init_containers(pod)
-    ]
+    apps = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in app_containers(pod)]
+    inits = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in init_containers(pod)]
     verdict = verdict_of(pod, observed, now)
     status: Object = {"phase": _phase(pod, observed, apps, inits, before, failed=verdict is not None)}
     if status["phase"] in {"Succeeded", "Failed"}:

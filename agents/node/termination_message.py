@@ -14,9 +14,7 @@ LOG_LINES = 80
 LOG_BYTES = 2048
 
 
-async def last_words(
-    files: PodFiles, runtime: Runtime, uid: str, container: Object, ended: ContainerStatus
-) -> str:
+async def last_words(files: PodFiles, runtime: Runtime, uid: str, container: Object, ended: ContainerStatus) -> str:
     """The message of an ended container; with FallbackToLogsOnError the log's end when it failed without one."""
     text = files.read_termination(uid, ended.name, ended.attempt)
     if text or container.get("terminationMessagePolicy") != "FallbackToLogsOnError" or exit_code(ended) == 0:

@@ -121,9 +121,7 @@ def payload(
     return files
 
 
-def _keys(
-    pod: Object, kind: str, name: str, source: Object, mode: int, lookup: Lookup
-) -> dict[str, FileData]:
+def _keys(pod: Object, kind: str, name: str, source: Object, mode: int, lookup: Lookup) -> dict[str, FileData]:
     """The chosen keys of a ConfigMap or Secret as files; all of them when `items` chooses none."""
     obj = lookup(kind, name)
     optional = bool(source.get("optional"))

@@ -16,7 +16,17 @@ from controlplane.controllers import deployment_status as statuses
 from controlplane.controllers import deployment_templates as templates
 from controlplane.controllers.ownership import BY_CONTROLLER, OWNED_INDEXES, claim, controller_uids, wake_owner
 from mesh.objects.kinds import DEPLOYMENTS, PODS, REPLICASETS
-from mesh.objects.meta import Key, annotations_of, controller_of, is_deleting, key_of, name_of, namespace_of, thaw, uid_of
+from mesh.objects.meta import (
+    Key,
+    annotations_of,
+    controller_of,
+    is_deleting,
+    key_of,
+    name_of,
+    namespace_of,
+    thaw,
+    uid_of,
+)
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Action, Create, Delete, Patch, Plan, Record, Update
 from mesh.plan.controller import Caches, Observed, Watch, itself
@@ -72,7 +82,9 @@ class DeploymentController:
             return claimed.first
         state = _state(deployment, claimed.owned, observed)
         if is_deleting(deployment):
-            return Plan(_status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, observed.now)))
+            return Plan(
+                _status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, observed.now))
+            )
         if _paused_condition_due(deployment):
             return _mark_paused(state)
         if deployment["spec"].get("paused") or sizes.is_scaling(deployment, state.all_sets):
@@ -92,7 +104,9 @@ def _scale(state: _State) -> Plan:
     wanted = sizes.scaled_sizes(
         state.bounds, deployment, state.new_set, state.old_sets, rolling=not _recreates(deployment)
     )
-    actions = list(_status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, state.observed.now)))
+    actions = list(
+        _status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, state.observed.now))
+    )
     actions += _resize(state, wanted, mark=sizes.active(state.all_sets))
     if deployment["spec"].get("paused"):
         actions += _tidy(state)
@@ -161,7 +175,10 @@ def _refresh(state: _State, new_set: Object) -> tuple[Action, ...] | None:
     if numbered := _number(state.deployment, annotations_of(new_set).get(templates.REVISION, "0")):
         return numbered
     status = state.deployment.get("status") or {}
-    if statuses.has_deadline(state.deployment) and conditions.find(status.get("conditions") or [], "Progressing") is None:
+    if (
+        statuses.has_deadline(state.deployment)
+        and conditions.find(status.get("conditions") or [], "Progressing") is None
+    ):
         return None
     return None
 
