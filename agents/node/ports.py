@@ -162,7 +162,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """A doorbell: something happened to a container or sandbox of this pod; read its state again."""
+    """A doorbell: something happened to a container or sandbox of this pod; read its state again.
+
+    An empty `pod_uid` names no pod: read everything again. The first event of every iterator is such a one; it says
+    that from now on nothing is missed.
+    """
 
     pod_uid: str
     container_id: str

@@ -1,1 +1,1 @@
-"""Pure, fast tests."""
+"""Pure, fast tests: no network, no kernel, no daemon."""
