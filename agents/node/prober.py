@@ -94,13 +94,13 @@ class PodProbes:
                     answer = None  # nothing is known, nothing may be concluded
                 if answer is not None:
                     streak = observe(streak, spec, passed=answer.passed)
-                    self._note(kind, answer, streak, spec, container, running.id)
+                    self._note(kind, answer, streak, spec=spec, container=container, container_id=running.id)
             # A readiness result is wanted as soon as possible after the start: look often until the container is up.
             waiting = kind != "startup" and not health.started
             await asyncio.sleep(min(1, spec.period) if waiting else spec.period)
 
     def _note(
-        self, kind: str, answer: Answer, streak: Streak, spec: ProbeSpec, container: Object, container_id: str
+        self, kind: str, answer: Answer, streak: Streak, *, spec: ProbeSpec, container: Object, container_id: str
     ) -> None:
         if not answer.passed:
             self._tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {answer.output}", container["name"])

@@ -66,5 +66,6 @@ def check_non_root(pod: Object, container: Object, image: Image) -> None:
         raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")
     if not name.isdigit():
         raise ConfigError(
-            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {where}"
+            f"container has runAsNonRoot and image has non-numeric user ({name}), "
+            f"cannot verify user is non-root {where}"
         )

@@ -65,7 +65,7 @@ class Tokens:
         return _Token(answer["status"]["token"], asked + (expires - asked) * RENEW_AT)
 
     def renew_at(self, pod: Object) -> datetime | None:
-        """When the first of the pod's tokens has to be replaced; at once for one that is not known (after a restart)."""
+        """When the first of the pod's tokens has to be replaced; soon for one that is not known (after a restart)."""
         needs = list(token_needs(pod))
         known = self._tokens.get(uid_of(pod), {})
         if not needs:

@@ -105,10 +105,10 @@ def payload(
         for kind, source, mode in sources_of(volume):
             match kind:
                 case "configMap":
-                    files |= _keys(pod, "ConfigMap", source["name"], source, mode, lookup)
+                    files |= _keys(pod, "ConfigMap", source["name"], source, mode=mode, lookup=lookup)
                 case "secret":
                     secret = source.get("secretName") or source.get("name", "")
-                    files |= _keys(pod, "Secret", secret, source, mode, lookup)
+                    files |= _keys(pod, "Secret", secret, source, mode=mode, lookup=lookup)
                 case "downwardAPI":
                     files |= dict(_downward(pod, source.get("items") or (), mode, status, allocatable))
                 case "serviceAccountToken":
@@ -121,7 +121,7 @@ def payload(
     return files
 
 
-def _keys(pod: Object, kind: str, name: str, source: Object, mode: int, lookup: Lookup) -> dict[str, FileData]:
+def _keys(pod: Object, kind: str, name: str, source: Object, *, mode: int, lookup: Lookup) -> dict[str, FileData]:
     """The chosen keys of a ConfigMap or Secret as files; all of them when `items` chooses none."""
     obj = lookup(kind, name)
     optional = bool(source.get("optional"))
