@@ -303,8 +303,14 @@ class PodAddresses:
     addresses: tuple[str, ...]
 
 
+class NetworkFailure(CoveyError):
+    """A sandbox could not be wired: no free address, its namespace is gone, or the kernel refused. Worth a retry."""
+
+
 class PodNetwork(Protocol):
-    """Gives sandboxes their interface and address. Idempotent: asked again for the same sandbox, answers the same."""
+    """Gives sandboxes their interface and address. Idempotent: asked again for the same sandbox, answers the same.
+
+    `attach` raises `NetworkFailure`."""
 
     async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
         """Wire the network namespace at path `netns` as eth0; returns its addresses. They stay the sandbox's own, over

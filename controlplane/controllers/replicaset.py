@@ -118,7 +118,7 @@ def _conditions(rs: Object, failure: Failure | None, now: datetime) -> list[Obje
     if failure is None or not isinstance(failure.action, Create | Delete):
         return conditions.without(old, "ReplicaFailure")
     reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
-    return conditions.put(old, "ReplicaFailure", "True", reason, failure.message, now)
+    return conditions.put(old, "ReplicaFailure", "True", reason=reason, message=failure.message, now=now)
 
 
 def _next_available(rs: Object, active: Sequence[Object], now: datetime) -> timedelta | None:

@@ -1,1 +1,1 @@
-"""Tests against the real things: NATS, Docker, the kernel."""
+"""Tests against real NATS, Docker and kernel."""

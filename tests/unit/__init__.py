@@ -1,1 +1,1 @@
-"""Pure, fast tests: no network, no kernel, no daemon."""
+"""Pure tests: no broker, no Docker, no kernel."""
