@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.bus.identities import Signer
+from mesh.bus.identities import Signer, load_signer
 from mesh.bus.nats import NatsBus
 from tests.support.nats import NatsServer
 

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.bus import subjects
 from mesh.bus.broker import add_identity
-from mesh.bus.identities import Identity, ensure_seed, save_identities
+from mesh.bus.identities import Identity, ensure_seed, load_signer, save_identities
 from mesh.bus.nats import NatsBus
 from mesh.bus.port import Bus
 from mesh.errors import Unavailable
