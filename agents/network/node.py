@@ -18,7 +18,7 @@ from agents.network import firewall, names, outside
 from agents.network.items import PROTOCOL_NODES, PROTOCOL_PODS, Action, Address, Item, Remove, Sysctl, difference
 from agents.network.messages import KernelRefusal
 from agents.network.netlink import Netlink, read_sysctls
-from agents.network.nodes import Peer, Tunnel, Underlay, peer_of, wanted_routes
+from agents.network.peers import Peer, Tunnel, Underlay, peer_of, wanted_routes
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from mesh.config import AgentConfig

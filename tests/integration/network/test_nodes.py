@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
@@ -95,12 +96,23 @@ async def test_tcp_carries_much_through(places, tmp_path):
         (one, _), (two, there) = pods
         await until(lambda: pings(there, one), "pods reach each other")
         server = await asyncio.create_subprocess_exec(
-            "nsenter", f"--net={two}", "busybox", "nc", "-l", "-p", "5000", stdout=asyncio.subprocess.PIPE
+            "nsenter", f"--net={two}", "python3", "-c", SINK, stdout=asyncio.subprocess.PIPE
         )
-        await until(lambda: "5000" in sh("ss -Hltn", two), "the server listens")
-        sh(f"head -c 3000000 /dev/zero | busybox nc -w 5 {there} 5000", one)
-        received, _ = await server.communicate()
-        assert len(received) == 3_000_000
+        assert server.stdout is not None
+        await server.stdout.readline()
+        sh(f"python3 -c {shlex.quote(SOURCE.format(address=there))}", one)
+        assert await server.stdout.read() == b"3000000"
+        await server.wait()
+
+
+SINK = """
+import socket, sys
+listener = socket.create_server(("0.0.0.0", 5000))
+print("listening", flush=True)
+connection, _ = listener.accept()
+print(sum(map(len, iter(lambda: connection.recv(65536), b""))), end="")
+"""
+SOURCE = "import socket; socket.create_connection(('{address}', 5000), 10).sendall(bytes(3000000))"
 
 
 async def test_a_node_that_goes_takes_its_route_along_and_one_that_comes_gets_one(places, tmp_path):
@@ -176,7 +188,7 @@ async def test_other_peoples_packet_filters_let_pods_through(places, tmp_path):
 
 async def test_leaving_the_cluster_removes_everything_of_ours_and_nothing_else(places, tmp_path):
     path, address = places[0]
-    everything = "ip -o link; ip route; ip -o -4 addr; nft list ruleset"
+    everything = "ip -br link | cut -d' ' -f1; ip route; ip -o -4 addr; nft list ruleset"
     sh("ip route add 203.0.113.0/24 dev lo; nft add table ip theirs", path)
     before = sh(everything, path)
     with namespace() as pod:

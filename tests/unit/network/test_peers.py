@@ -1,7 +1,7 @@
 """Routes to other nodes' pods: direct on a shared link, by VXLAN otherwise."""
 
 from agents.network.items import Address, Ensure, Forwarding, Neighbour, Remove, Route, Vxlan, difference
-from agents.network.nodes import Peer, Tunnel, Underlay, peer_of, wanted_routes
+from agents.network.peers import Peer, Tunnel, Underlay, peer_of, wanted_routes
 
 OWN = Peer("a", ("10.63.0.10",), ("10.64.0.0/24",))
 NEAR = Peer("b", ("10.63.0.11",), ("10.64.1.0/24",))
