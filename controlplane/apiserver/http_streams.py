@@ -1,4 +1,5 @@
-"""Byte streams over HTTP: exec and attach as WebSocket channels, logs as a chunked answer.
+"""Byte streams over HTTP: exec and attach as WebSocket channels, logs as a chunked answer, port-forward as a tunnel
+(`portforward.py`) in a WebSocket.
 
 Nothing is upgraded before the pipeline has accepted the request, so that a refusal is an ordinary HTTP answer.
 Source: k8s.io/apimachinery/pkg/util/remotecommand and k8s.io/streaming/pkg/httpstream/wsstream.
@@ -8,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import orjson
 from aiohttp import WSMsgType, web
 
+from controlplane.apiserver import portforward
 from controlplane.apiserver.server import ApiServer
-from mesh.api.port import Request, User
+from controlplane.apiserver.spdy import SpdyError
+from mesh.api.port import Request, Stream, User
 from mesh.errors import ApiError, BadRequest, Unavailable
+
+log = logging.getLogger(__name__)
 
 CHANNEL_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ERROR_CHANNEL = 3
@@ -39,6 +45,8 @@ async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequ
             f"unable to upgrade: {operation} needs a WebSocket connection (kubectl 1.31 or later, or a client that "
             "speaks v4.channel.k8s.io or v5.channel.k8s.io)"
         )
+    if operation == "portforward":
+        return await _serve_tunnel(api, request, user, http)
     offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
     if not set(offered) & set(CHANNEL_PROTOCOLS):
         raise BadRequest(f"unable to upgrade: none of the protocols {offered} is among {list(CHANNEL_PROTOCOLS)}")
@@ -102,6 +110,37 @@ class ChannelSocket:
         """Close handshake."""
         socket = await self._ready()
         await socket.close()
+
+
+async def _serve_tunnel(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
+    if portforward.PROTOCOL not in http.headers.get("Sec-WebSocket-Protocol", ""):
+        raise BadRequest(f"unable to upgrade: port-forward needs the WebSocket protocol {portforward.PROTOCOL}")
+    await api.check_stream(request, user)
+    socket = web.WebSocketResponse(
+        protocols=(portforward.PROTOCOL,), heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
+    )
+    await socket.prepare(http)
+
+    async def send(data: bytes) -> None:
+        try:
+            await socket.send_bytes(data)
+        except ConnectionError as error:
+            raise Unavailable("the client is gone") from error
+
+    async def connect(one: Request, stream: Stream) -> None:
+        await api.connect(one, user, stream)
+
+    tunnel = portforward.Tunnel(request, connect, send)
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                await tunnel.feed(message.data)
+    except (SpdyError, Unavailable) as error:
+        log.info("port-forward ended: %s", error)
+    finally:
+        await tunnel.close()
+        await socket.close()
+    return socket
 
 
 async def _serve_log(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:

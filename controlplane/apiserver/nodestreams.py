@@ -7,6 +7,7 @@ pkg/registry/core/pod/strategy.go of Kubernetes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from controlplane.apiserver import refusals
@@ -34,7 +35,7 @@ _LISTS = frozenset({"command", "ports"})
 class NodeCalls(Protocol):
     """How the server calls nodes (`mesh.bus.calls.NodeCaller`)."""
 
-    async def open(self, identity: str, op: str, params: dict[str, Json]) -> Stream:
+    async def open(self, identity: str, op: str, params: Mapping[str, Json]) -> Stream:
         """Open a byte stream to the node with this identity; raises `ApiError` when it refuses or is away."""
 
 
@@ -74,10 +75,7 @@ class NodeStreams:
 
     async def _open(self, request: Request, route: Route) -> Stream | None:
         """A stream to the pod's node, or None for the log of a pod that has not been anywhere yet."""
-        item = await self._registry.latest(PODS, route.namespace, route.name)
-        if item is None:
-            raise refusals.not_found(PODS, route.name)
-        pod, op = item.object, route.subresource
+        pod, op = await self.find(route), route.subresource
         params = parameters(request)
         if op == "portforward":
             if not params.get("ports"):
@@ -88,11 +86,18 @@ class NodeStreams:
             raise BadRequest("you must specify at least 1 command for the container")
         node = pod["spec"].get("nodeName")
         if not node:
-            if op == "log":
-                return None
-            raise BadRequest(f"pod {route.name} does not have a host assigned")
+            return None
         params.update(namespace=route.namespace, name=route.name, uid=uid_of(pod))
         return await self._nodes.open(self._identity(node), op, params)
+
+    async def find(self, route: Route) -> Object:
+        """The pod; raises `NotFound`, or `BadRequest` when it runs nowhere and there can be nothing to connect to."""
+        item = await self._registry.latest(PODS, route.namespace, route.name)
+        if item is None:
+            raise refusals.not_found(PODS, route.name)
+        if route.subresource != "log" and not item.object["spec"].get("nodeName"):
+            raise BadRequest(f"pod {route.name} does not have a host assigned")
+        return item.object
 
     def _identity(self, node: str) -> str:
         item = self._registry.known(NODES, "", node)

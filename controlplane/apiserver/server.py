@@ -124,6 +124,12 @@ class ApiServer:
         self._authorize(user, route)
         await self._parts.streams.connect(request, route, stream)
 
+    async def check_stream(self, request: Request, user: User) -> None:
+        """Refuse what `connect` would refuse for the pod as a whole, before a tunnel of many streams begins."""
+        route = routes.route(request.method, request.path)
+        self._authorize(user, route)
+        await self._parts.streams.find(route)
+
     # Steps
 
     def _renderer(self, request: Request, route: Route) -> Renderer:
