@@ -53,5 +53,5 @@ class DialReach:
         if not sandbox:
             raise RuntimeFailure("DialError", f"dial tcp {host}:{port}: connect: no route to host")
         reader, writer = await self._runtime.dial(sandbox, port)
-        assert isinstance(reader, asyncio.StreamReader)  # noqa: S101
+        assert isinstance(reader, asyncio.StreamReader)
         return reader, writer  # type: ignore[return-value]
