@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from agents.network.rules import Rule, parse_saved, plan_rules
 from mesh.errors import CoveyError
@@ -32,6 +32,32 @@ def ensure_rules(wanted: Iterable[Rule], comment: str) -> None:
     """Make the rules marked with `comment` be exactly these; others are not touched."""
     for action in plan_rules(wanted, parse_saved(run("iptables-save"), comment)):
         run("iptables", "-w", *action.command)
+
+
+def filter_in_use() -> bool:
+    """Whether anybody filters packets through iptables in this namespace: where nobody does, nothing has to be let
+    through, and no table has to be made."""
+    if shutil.which("iptables-save") is None:
+        return False
+    lines = run("iptables-save", "-t", "filter").splitlines()
+    return any(line.startswith("-A ") or (line.startswith(":") and " DROP " in line) for line in lines)
+
+
+def ensure_tables(tables: Mapping[str, str], name: str, mark: str) -> None:
+    """Make the nftables table `name` of each family be what its commands say, unless the table carries that mark."""
+    there = run("nft", "list", "tables").splitlines()
+    for family, commands in tables.items():
+        listed = run("nft", "list", "table", family, name) if f"table {family} {name}" in there else ""
+        if mark not in listed:
+            run("nft", "-f", "-", given=commands)
+
+
+def remove_tables(families: Iterable[str], name: str) -> None:
+    """Remove the nftables table `name` of these families; gone already is fine."""
+    there = run("nft", "list", "tables").splitlines()
+    for family in families:
+        if f"table {family} {name}" in there:
+            run("nft", "delete", "table", family, name)
 
 
 def trust_interface(interface: str, *, trusted: bool) -> None:

@@ -85,11 +85,16 @@ def ensure(item: Up | Alias | Address | Route | Neighbour | Forwarding) -> Messa
             return Message(ndmsg, NEWNEIGH, CREATE | REPLACE, *_neighbour(item))
 
 
+def remove_link(device: str) -> Message:
+    """The request that removes a link."""
+    return Message(ifinfmsg, DELLINK, 0, {"index": _index(device)}, [])
+
+
 def remove(item: Link | Address | Route | Neighbour | Forwarding) -> Message:
     """The request that removes the item."""
     match item:
         case Bridge() | Veth() | Vxlan():
-            return Message(ifinfmsg, DELLINK, 0, {"index": _index(item.name)}, [])
+            return remove_link(item.name)
         case Address():
             return Message(ifaddrmsg, DELADDR, 0, *_address(item))
         case Route():

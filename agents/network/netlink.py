@@ -45,7 +45,6 @@ _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}
 _HEADER = struct.Struct("IHHII")
 _BUFFER_BYTES = 1 << 20
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_NO_DEVICE = (1 << 31) - 1
 _SOL_NETLINK, _GET_STRICT_CHECK = 270, 12
 
 
@@ -77,6 +76,11 @@ class Netlink:
             else:
                 self._remove(action.item)
 
+    def remove_link(self, device: str) -> None:
+        """Remove a link of any kind by name; gone already is fine."""
+        if messages.index_of(device):
+            self._request(messages.remove_link(device), f"remove link {device}")
+
     def links(self, device: str = "") -> list[Object]:
         """All links, or the one device if it is there: {"index", "name", "alias", "kind", "mtu", "mac", "up", "master",
         "peer", "info"}; `master` and `peer` are indexes or 0."""
@@ -97,7 +101,10 @@ class Netlink:
 
     def addresses(self, device: str = "") -> list[Address]:
         """Addresses of one device, or of all."""
-        found = self._dump(ifaddrmsg, messages.GETADDR, {"family": 0, "index": _index_or_any(device)})
+        index = messages.index_of(device)
+        if device and not index:
+            return []
+        found = self._dump(ifaddrmsg, messages.GETADDR, {"family": 0, "index": index})
         return [
             Address(f"{m.get_attr('IFA_LOCAL') or m.get_attr('IFA_ADDRESS')}/{m['prefixlen']}", name)
             for m in found
@@ -106,7 +113,10 @@ class Netlink:
 
     def routes(self, *, device: str = "", protocol: int = 0) -> list[Route]:
         """Unicast routes of the main table with one next hop: all, or those of a device or a protocol."""
-        wanted = [("RTA_OIF", _index_or_any(device))] if device else []
+        index = messages.index_of(device)
+        if device and not index:
+            return []
+        wanted = [("RTA_OIF", index)] if device else []
         fields = {"family": 0, "proto": protocol, "table": messages.MAIN_TABLE, "type": messages.UNICAST}
         found = [m for f in _FAMILIES for m in self._dump(rtmsg, messages.GETROUTE, {**fields, "family": f}, wanted)]
         return [
@@ -117,14 +127,18 @@ class Netlink:
 
     def neighbours(self, device: str) -> list[Neighbour]:
         """Permanent neighbour entries of a device."""
-        wanted = [("NDA_IFINDEX", _index_or_any(device))]
+        if not (index := messages.index_of(device)):
+            return []
+        wanted = [("NDA_IFINDEX", index)]
         found = [m for f in _FAMILIES for m in self._dump(ndmsg, messages.GETNEIGH, {"family": f}, wanted)]
         permanent = [m for m in found if m["state"] & messages.NUD_PERMANENT]
         return [Neighbour(m.get_attr("NDA_DST"), device, m.get_attr("NDA_LLADDR")) for m in permanent]
 
     def forwardings(self, device: str) -> list[Forwarding]:
         """Forwarding entries of a VXLAN device that name a node."""
-        fields = {"family": messages.AF_BRIDGE, "ifindex": _index_or_any(device)}
+        if not (index := messages.index_of(device)):
+            return []
+        fields = {"family": messages.AF_BRIDGE, "ifindex": index}
         found = [m for m in self._dump(ndmsg, messages.GETNEIGH, fields) if m.get_attr("NDA_DST")]
         return [Forwarding(m.get_attr("NDA_LLADDR"), device, m.get_attr("NDA_DST")) for m in found]
 
@@ -219,11 +233,6 @@ class Netlink:
             if code == _ERROR:
                 raise KernelRefusal("read the kernel's tables", -struct.unpack_from("i", message, _HEADER.size)[0])
             yield message, flags
-
-
-def _index_or_any(device: str) -> int:
-    """The device's index, 0 (which matches all) for no name, and one that matches nothing for a device that is gone."""
-    return (messages.index_of(device) or _NO_DEVICE) if device else 0
 
 
 def read_sysctls(wanted: Iterable[Item]) -> list[Sysctl]:

@@ -5,10 +5,11 @@ Names and ranges carry the test process's id, so that several test runs can shar
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,3 +89,37 @@ def namespace() -> Iterator[Path]:
         yield Path("/run/netns") / name
     finally:
         sh(f"ip netns delete {name}", check=False)
+
+
+@contextmanager
+def routed(count: int) -> Iterator[list[tuple[Path, str]]]:
+    """Node namespaces that share no link: each on a subnet of its own behind one router. Yields path and address."""
+    router, octet = unique("cvr"), free_octet()
+    made = [router]
+    try:
+        sh(f"ip netns add {router}; ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1")
+        found = []
+        for number in range(1, count + 1):
+            name, subnet = unique("cvr"), f"10.{octet}.{number}"
+            made.append(name)
+            sh(
+                f"ip netns add {name} && ip -n {name} link set lo up"
+                f" && ip -n {router} link add e{number} type veth peer name eth0 netns {name}"
+                f" && ip -n {router} addr add {subnet}.1/24 dev e{number} && ip -n {router} link set e{number} up"
+                f" && ip -n {name} addr add {subnet}.10/24 dev eth0 && ip -n {name} link set eth0 up"
+                f" && ip -n {name} route add default via {subnet}.1"
+            )
+            found.append((Path("/run/netns") / name, f"{subnet}.10"))
+        yield found
+    finally:
+        for name in made:
+            sh(f"ip netns delete {name}", check=False)
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until the condition holds; the test's own timeout is the limit, this one only words the failure."""
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"did not happen: {what}")

@@ -55,28 +55,28 @@ def peer_of(node: Object) -> Peer:
 
 
 def wanted_routes(own: Peer, peers: Iterable[Peer], underlay: Underlay, tunnel: Tunnel) -> tuple[Item, ...]:
-    """All items that lead to the other nodes' pods, in the order of making.
+    """All items that lead to the other nodes' pods, in the order of making: direct routes first, so that trouble with
+    the tunnel does not hold them up.
 
     A peer without an address or a CIDR of a family is left out until it has both. Where two nodes claim one CIDR, the
     first by name has it: the answer must not depend on the order in which they were seen.
     """
-    direct: dict[str, Item] = {}
+    claimed = set(own.pod_cidrs)
+    direct: list[Item] = []
     tunnelled: list[Item] = []
     for peer in sorted(peers, key=lambda p: p.name):
-        if peer.name == own.name:
-            continue
-        for cidr in peer.pod_cidrs:
-            network = ipaddress.ip_network(cidr)
-            address = next((a for a in peer.addresses if ipaddress.ip_address(a).version == network.version), "")
-            if not address or cidr in direct or cidr in own.pod_cidrs:
+        for cidr in () if peer.name == own.name else peer.pod_cidrs:
+            version = ipaddress.ip_network(cidr).version
+            address = next((a for a in peer.addresses if ipaddress.ip_address(a).version == version), "")
+            if not address or cidr in claimed:
                 continue
+            claimed.add(cidr)
             if _shares_link(address, underlay):
-                direct[cidr] = Route(cidr, underlay.device, gateway=address, protocol=PROTOCOL_NODES)
-            elif network.version == 4:
-                direct[cidr], *rest = _through_tunnel(cidr, address)
-                tunnelled += rest
+                direct.append(Route(cidr, underlay.device, gateway=address, protocol=PROTOCOL_NODES))
+            elif version == 4:
+                tunnelled += _through_tunnel(cidr, address)
     device = _tunnel_device(own, underlay, tunnel) if tunnelled else ()
-    return (*device, *tunnelled, *direct.values())
+    return (*direct, *device, *tunnelled)
 
 
 def _shares_link(address: str, underlay: Underlay) -> bool:
@@ -87,9 +87,9 @@ def _through_tunnel(cidr: str, address: str) -> tuple[Item, Item, Item]:
     gateway, mac = node_address(cidr), names.mac_of(address)
     device = names.VXLAN_DEVICE
     return (
-        Route(cidr, device, gateway=gateway, on_link=True, protocol=PROTOCOL_NODES),
         Neighbour(gateway, device, mac),
         Forwarding(mac, device, address),
+        Route(cidr, device, gateway=gateway, on_link=True, protocol=PROTOCOL_NODES),
     )
 
 

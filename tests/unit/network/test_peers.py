@@ -1,7 +1,7 @@
 """Routes to other nodes' pods: direct on a shared link, by VXLAN otherwise."""
 
 from agents.network.items import Address, Ensure, Forwarding, Neighbour, Remove, Route, Vxlan, difference
-from agents.network.nodes import Peer, Tunnel, Underlay, peer_of, wanted_routes
+from agents.network.peers import Peer, Tunnel, Underlay, peer_of, wanted_routes
 
 OWN = Peer("a", ("10.63.0.10",), ("10.64.0.0/24",))
 NEAR = Peer("b", ("10.63.0.11",), ("10.64.1.0/24",))
@@ -21,13 +21,13 @@ def test_a_node_on_the_same_link_is_a_direct_route():
 
 def test_a_node_elsewhere_goes_through_the_tunnel():
     mac = "02:c0:c0:00:02:07"
-    device, sysctl, address, *rest = _wanted(NEAR, FAR)
+    direct, device, sysctl, address, *rest = _wanted(NEAR, FAR)
+    assert direct == TO_NEAR
     assert device == Vxlan("covey.vxlan", "covey pod network", 1450, "02:c0:0a:3f:00:0a", 1, 8472, "10.63.0.10")
     assert (sysctl.name, address) == ("net/ipv4/conf/covey.vxlan/rp_filter", Address("10.64.0.1/32", "covey.vxlan"))
     assert rest == [
         Neighbour("10.64.2.1", "covey.vxlan", mac),
         Forwarding(mac, "covey.vxlan", "192.0.2.7"),
-        TO_NEAR,
         Route("10.64.2.0/24", "covey.vxlan", gateway="10.64.2.1", on_link=True, protocol=202),
     ]
 
