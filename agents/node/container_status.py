@@ -5,18 +5,15 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#C
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from agents.node import backoff
-from agents.node.observed import Failure, Observed, exit_code, failed_to_start, has_ended, health_of
+from agents.node.observed import FRESH, Failure, Observed, exit_code, failed_to_start, has_ended, health_of
 from agents.node.plan_steps import image_changed, wants_restart
 from agents.node.podspec import full_name, init_containers, is_sidecar
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.meta import format_time
 from mesh.objects.types import Object
-
-FRESH = timedelta(seconds=1)
-"""For how long a failed pull is shown as the error itself, before it shows as waiting for its next try."""
 
 IN_BACK_OFF = {"ErrImagePull": "ImagePullBackOff", "InvalidImageName": "InvalidImageName"}
 

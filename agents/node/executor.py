@@ -31,11 +31,11 @@ from agents.node.objects import Reference
 from agents.node.observed import Failure
 from agents.node.pod_volumes import PodVolumes
 from agents.node.podspec import host_network, hostname, place_of
-from agents.node.ports import Image, RuntimeAway, RuntimeFailure, SandboxSpec, SandboxStatus
+from agents.node.ports import Image, NetworkFailure, RuntimeAway, RuntimeFailure, SandboxSpec, SandboxStatus
 from agents.node.resources import pod_cgroup
 from agents.node.security import ConfigError, check_non_root
 from agents.node.volumes import VolumeError
-from mesh.errors import ApiError, Conflict, NotFound, Unavailable
+from mesh.errors import Conflict, NotFound, Unavailable
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import name_of, namespace_of, uid_of
 from mesh.objects.types import Object
@@ -142,7 +142,7 @@ class PodExecutor:
             return
         try:
             wired = await self._context.network.attach(sandbox.id, sandbox.netns)
-        except (RuntimeFailure, ApiError, OSError, RuntimeError) as error:
+        except NetworkFailure as error:
             message = f'Failed to create pod sandbox: failed to set up network for "{sandbox.id}": {error}'
             self._fail_pod("network", "FailedCreatePodSandBox", message)
             return

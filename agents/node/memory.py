@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agents.node.observed import Failure, Health, Observed, Present, Verdict
+from agents.node.observed import FRESH, Failure, Health, Observed, Present, Verdict
 from agents.node.ports import ContainerStatus, Image, SandboxStatus
 
 LONGEST_RETRY = 10
@@ -44,7 +44,7 @@ class PodMemory:
             addresses=self.addresses,
             volumes_ready=self.volumes_ready,
             images={n: Present.READY if image else Present.PULLING for n, image in self.images.items()},
-            failures={n: f for n, f in self.failures.items() if f.reason != "RunContainerError" or now < f.retry_at},
+            failures={n: f for n, f in self.failures.items() if f.reason != "RunContainerError" or now < f.at + FRESH},
             pod_failure=self.pod_failure,
             health=dict(self.health),
             hooks=frozenset(self.hooks),

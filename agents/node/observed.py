@@ -9,13 +9,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agents.node.ports import ContainerStatus, SandboxStatus, State
 from mesh.objects.types import Object
 
 IMAGE_LABEL = "dev.covey.image"
 """Label of a container: the image as its spec wrote it, to notice that the spec now wants another."""
+
+
+FRESH = timedelta(seconds=1)
+"""For how long a failure is shown as the error itself, before it shows as waiting for its next try."""
 
 
 @dataclass(frozen=True, slots=True)

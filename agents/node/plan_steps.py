@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agents.node import backoff
 from agents.node.actions import Action, EnsureImage, PodPlan, StartContainer, StopContainer
-from agents.node.observed import IMAGE_LABEL, Observed, Present, failed_to_start, has_ended, health_of
+from agents.node.observed import FRESH, IMAGE_LABEL, Observed, Present, failed_to_start, has_ended, health_of
 from agents.node.observed import exit_code as code_of
 from agents.node.podspec import grace_seconds, init_containers, is_sidecar, restart_policy
 from agents.node.ports import ContainerStatus, State
@@ -80,13 +80,15 @@ def start(steps: Steps, container: Object) -> None:
     name, observed = container["name"], steps.observed
     latest = observed.latest(name)
     sandbox = observed.sandbox
+    failure = observed.failures.get(name)
+    if failure is not None and steps.now < failure.at + FRESH:
+        steps.wake(failure.at + FRESH)  # to be shown as waiting from then on
     half_made = latest is not None and latest.state is State.CREATED and not failed_to_start(latest)
     if latest is not None and has_ended(latest) and not image_changed(container, latest):
         moment = backoff.retry_at(latest)
         if moment is not None and steps.now < moment:
             steps.wake(moment)
             return
-    failure = observed.failures.get(name)
     if failure is not None and steps.now < failure.retry_at:
         steps.wake(failure.retry_at)
         return

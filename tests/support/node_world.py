@@ -8,6 +8,8 @@ import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
+import orjson
+
 from agents.node.agent import NodeAgent, Ports
 from agents.node.checkpoints import MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
@@ -63,8 +65,6 @@ class NodeTransport(ModelTransport):
             answer["items"] = [o for o in answer["items"] if selected(o, request)]
             return answer
         if request.method == "PATCH" and "strategic" in request.content_type:
-            import orjson
-
             old = self.model.get(resource, Key(namespace, name))
             patch = orjson.loads(request.body)
             if patch.get("metadata", {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
@@ -141,7 +141,7 @@ class NodeWorld:
             network=self.network,
             files=self.files,
             checkpoints=self.checkpoints,
-            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),
+            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
@@ -197,7 +197,7 @@ class NodeWorld:
     async def until(self, holds: Callable[[], bool], within: float = 60.0) -> None:
         """Wait on virtual time until a condition holds."""
         async with asyncio.timeout(within):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 - on virtual time, over the world's outside
                 await asyncio.sleep(0.05)
 
     async def until_phase(self, phase: str, name: str = "p", within: float = 60.0) -> Object:
@@ -232,7 +232,7 @@ def make_pod(name: str = "p", **spec: object) -> Object:
 def state_of(pod: Object, container: str = "a") -> Object:
     """`state` of one container status."""
     statuses = pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", [])
-    return next(s for s in statuses if s["name"] == container)["state"]
+    return next((s["state"] for s in statuses if s["name"] == container), {})
 
 
 def conditions(pod: Object) -> dict[str, str]:

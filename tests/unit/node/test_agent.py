@@ -27,7 +27,7 @@ async def test_a_pod_runs_and_says_so() -> None:
         }
         assert (status["podIP"], status["hostIP"], status["qosClass"]) == ("10.64.0.1", "192.0.2.1", "BestEffort")
         container = status["containerStatuses"][0]
-        assert container["ready"] and container["started"] and container["restartCount"] == 0
+        assert (container["ready"], container["started"], container["restartCount"]) == (True, True, 0)
         assert container["containerID"].startswith("fake://")
         assert "running" in container["state"]
         await world.until(lambda: len(world.events()) >= 4)
@@ -164,13 +164,7 @@ async def test_orphans_go_only_after_the_api_was_read() -> None:
         assert [c.state for c in await world.runtime.containers()] == [State.RUNNING]
         world.transport.down = False
 
-        async def gone() -> bool:
-            return not await world.runtime.containers()
-
-        while not await gone():
-            import asyncio
-
-            await asyncio.sleep(0.1)
+        await world.until(lambda: not world.runtime._containers)
 
 
 async def test_the_node_registers_and_comes_back_when_deleted() -> None:
