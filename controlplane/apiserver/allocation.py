@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from controlplane.apiserver import serviceports
@@ -135,7 +135,7 @@ class Allocation:
         if serviceports.needs_ports(new):
             for index, port in enumerate(spec.get("ports") or ()):
                 field = f"spec.ports[{index}].nodePort"
-                number = port.get("nodePort") or self._shared(spec["ports"][:index], port)
+                number: int = port.get("nodePort") or self._shared(spec["ports"][:index], port)
                 if not number:
                     number = await self._any_port(new, field, taken, dry_run=dry_run)
                 elif number not in held and number not in mine:
@@ -170,7 +170,8 @@ class Allocation:
         low, high = self._range.low, self._range.high
         size = high - low + 1
         first = low + (min(max(16, size // 32), 128) if size > 32 else 0)
-        for number in (*_spread(self._rng, first, high + 1), *range(low, first)):
+        numbers: Iterable[int] = (*_spread(self._rng, first, high + 1), *range(low, first))
+        for number in numbers:
             if await self._reserve(PORTS, str(number), service, taken, dry_run=dry_run):
                 return number
         told = f"Invalid value: 0: failed to allocate a nodePort: range is full ({self._range})"
@@ -232,7 +233,7 @@ def _given_up(new: Object | None, old: Object | None) -> list[Reservation]:
     return [*((ADDRESSES, ip) for ip in sorted(ips)), *((PORTS, str(n)) for n in sorted(numbers))]
 
 
-def _spread(rng: random.Random, low: int, high: int) -> Iterable[int]:
+def _spread(rng: random.Random, low: int, high: int) -> Iterator[int]:
     """Numbers from `low` up to `high` (excluded): a few at random, then all of them from a random start."""
     if high <= low:
         return

@@ -14,7 +14,7 @@ import yaml
 
 from controlplane.apiserver.cached import ADDED, Item, event
 from controlplane.apiserver.negotiate import Representation, negotiate
-from controlplane.apiserver.tables import table
+from controlplane.apiserver.tables.table import table
 from mesh.api.port import YAML, Request, Response
 from mesh.errors import BadRequest, NotAcceptable
 from mesh.objects.kinds import Resource
@@ -100,9 +100,11 @@ class Renderer:
             return self._response(orjson.dumps(shown), 200, ())
         raise NotAcceptable(f"{kind} is not a representation of a list")
 
-    def _table(self, items: Sequence[Item], meta: ListMeta) -> Object:
-        shown = table(self.resource, [item.object for item in items], self.now, include_object=self.include)
-        return {**shown, "metadata": meta.to_object()}
+    def _table(self, items: Sequence[Item], meta: ListMeta, *, headers: bool = True) -> Object:
+        objects = (item.object for item in items)
+        return table(
+            self.resource, objects, self.now, include_object=self.include, metadata=meta.to_object(), headers=headers
+        )
 
     @property
     def plain(self) -> bool:
@@ -112,9 +114,7 @@ class Renderer:
     def event(self, type_: str, item: Item, first: bool) -> bytes:
         """A watch event in this representation; only a watch's first table carries the column definitions."""
         if self.representation.kind == "Table":
-            shown = self._table([item], ListMeta(item.revision))
-            if not first:
-                shown["columnDefinitions"] = None
+            shown = self._table([item], ListMeta(item.revision), headers=first)
         else:
             shown = partial(item.object)
         return event(type_ or ADDED, orjson.dumps(shown))

@@ -41,7 +41,9 @@ _TAIL = (
 )
 _MORE_WORDS = ("200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin")
 
-DICTIONARY = b"".join(struct.pack(">I", len(word)) + word.encode() for word in (*_WORDS.split(), *_MORE_WORDS)) + _TAIL.encode()
+DICTIONARY = (
+    b"".join(struct.pack(">I", len(word)) + word.encode() for word in (*_WORDS.split(), *_MORE_WORDS)) + _TAIL.encode()
+)
 """What header blocks are compressed against (section 2.6.10.1 of the draft)."""
 
 
