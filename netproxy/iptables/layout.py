@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from netproxy.cluster import MARK, Cluster
@@ -63,7 +63,7 @@ def pieces_of(frontend: Frontend, rule: Rule, cluster: Cluster) -> Iterator[Chai
         yield Line(REFUSE, f"{to} -j {'REJECT --reject-with icmp-port-unreachable' if reject else 'DROP'}")
 
 
-def _service_chains(protocol: str, rule: Rule, cluster: Cluster) -> Iterator[Chain | Line]:
+def _service_chains(protocol: str, rule: Rule, cluster: Cluster) -> Generator[Chain | Line, None, str]:
     """The chains of one Service port; returns the name of the one that connections enter."""
     identity = (rule.service, protocol, rule.masquerade.value)
     for backend in sorted({*rule.backends, *rule.inside}):
