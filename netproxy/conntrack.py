@@ -26,7 +26,7 @@ class Conntrack:
     def _commands(self, flow: Flow) -> Iterator[tuple[str, ...]]:
         """One command for each address by which the frontend may have been reached."""
         addresses = self._node_addresses if flow.frontend.is_node_port else (flow.frontend.address,)
+        port = str(flow.frontend.port)
+        led_to = ("--dst-nat", flow.backend.address) if flow.backend else ()
         for address in addresses:
-            command = ("conntrack", "-D", "-p", "udp", "--orig-dst", address)
-            command += ("--orig-port-dst", str(flow.frontend.port))
-            yield command + (("--dst-nat", flow.backend.address) if flow.backend else ())
+            yield ("conntrack", "-D", "-p", "udp", "--orig-dst", address, "--orig-port-dst", port, *led_to)

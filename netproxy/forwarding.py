@@ -21,7 +21,7 @@ def accepts(pod_cidrs: Sequence[str], service_cidrs: Sequence[str], mark: int) -
     """The chain's rules: what goes to or comes from pods, what was addressed to a Service, and answers."""
     rules = [f"-A {CHAIN} -m mark --mark {mark:#x}/{mark:#x} -j ACCEPT"]
     rules += [f"-A {CHAIN} -{side} {cidr} -j ACCEPT" for cidr in pod_cidrs for side in "sd"]
-    rules += [f"-A {CHAIN} -m conntrack --ctorigdst {cidr} -j ACCEPT" for cidr in service_cidrs]
+    rules += [f"-A {CHAIN} -m conntrack --ctstate DNAT --ctorigdst {cidr} -j ACCEPT" for cidr in service_cidrs]
     return [*rules, f"-A {CHAIN} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"]
 
 
