@@ -158,6 +158,8 @@ def _register_verbs() -> None:
 def main() -> None:
     """The console entry point."""
     _register_verbs()
+    if "COVEY_LOG" not in os.environ:  # a user reads sentences; processes configure their own log
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
     except Terminal as error:

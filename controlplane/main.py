@@ -76,7 +76,8 @@ async def decide(config: ServerConfig, client: Client, bus: NatsBus, clock: Cloc
     informers = SharedInformers(client, rng)
     events = EventBroadcaster(client, clock)
     runtime = Runtime(client, informers, events, clock, rng)
-    for controller in controllers(config):
+    ca = (Path(config.pki_dir) / "ca.crt").read_text()
+    for controller in controllers(config, ca):
         runtime.add(controller)
     pods, nodes = informers.get_or_create(PODS), informers.get_or_create(NODES)
     scheduler = Scheduler(client, pods, nodes, events.recorder(NAME), clock)
