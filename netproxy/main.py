@@ -12,7 +12,6 @@ from pathlib import Path
 from mesh.bus.api_client import BusTransport
 from mesh.bus.identities import load_signer
 from mesh.bus.nats import NatsBus
-
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import SystemClock
