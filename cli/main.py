@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from cli import process
 from mesh.errors import ApiError, Terminal
 
 app = typer.Typer(
@@ -26,50 +27,22 @@ app = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file of the process (YAML).")]
 
 
-def _configure_logging() -> None:
-    """Structured lines on stderr: time, level, event with its fields."""
-    logging.basicConfig(
-        level=os.environ.get("COVEY_LOG", "INFO").upper(),
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        stream=sys.stderr,
-    )
-
-
 @app.command(rich_help_panel="Processes")
 def server(config: ConfigFile) -> None:
     """Run the control plane: API server, scheduler, controllers."""
-    import uvloop
-
-    from controlplane.main import run
-    from mesh.config import ServerConfig, load
-
-    _configure_logging()
-    uvloop.run(run(load(config, ServerConfig)))
+    process.server(config)
 
 
 @app.command(rich_help_panel="Processes")
 def agent(config: ConfigFile) -> None:
     """Run a node's agent: pods, pod network, DNS."""
-    import uvloop
-
-    from agents.main import run
-    from mesh.config import AgentConfig, load
-
-    _configure_logging()
-    uvloop.run(run(load(config, AgentConfig)))
+    process.agent(config)
 
 
 @app.command(rich_help_panel="Processes")
 def proxy(config: ConfigFile) -> None:
     """Run a node's service proxy: Services and endpoints to kernel rules."""
-    import uvloop
-
-    from mesh.config import ProxyConfig, load
-    from netproxy.main import run
-
-    _configure_logging()
-    uvloop.run(run(load(config, ProxyConfig)))
+    process.proxy(config)
 
 
 @app.command(rich_help_panel="Cluster")
@@ -111,17 +84,6 @@ def quickstart() -> None:
     from mesh.config import home
 
     quickstart(Layout(home()), Wanted())
-
-
-@app.command(hidden=True)
-def supervise(home: Annotated[Path, typer.Option("--home")]) -> None:
-    """Keep the processes of the cluster below HOME running (started by `covey up`)."""
-    import asyncio
-
-    from cli.supervisor import Supervisor
-
-    _configure_logging()
-    asyncio.run(Supervisor(home).run())
 
 
 def _register_verbs() -> None:

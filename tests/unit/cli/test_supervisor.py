@@ -42,7 +42,7 @@ def run_list(home: Path, *names: str) -> None:
 
 @contextmanager
 def supervising(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-m", "cli.main", "supervise", "--home", str(home)]) as process:
+    with subprocess.Popen([sys.executable, "-m", "cli.process", "supervise", str(home)]) as process:
         try:
             yield process
         finally:
