@@ -51,13 +51,14 @@ def up(
     api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
     broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
     proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
     from cli.layout import Layout
     from cli.up import Wanted, up
     from mesh.config import home
 
-    wanted = Wanted(nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    wanted = Wanted(name=name, nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
     cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
     typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
 
