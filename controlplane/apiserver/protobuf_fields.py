@@ -54,16 +54,13 @@ FIELDS: dict[str, str] = {
     ),
     "apps/v1.ReplicaSetList": "1:metadata:meta/v1.ListMeta 2:items:[]apps/v1.ReplicaSet",
     "apps/v1.ReplicaSetSpec": (
-        "1:replicas:*int32 4:minReadySeconds:int32 2:selector:*meta/v1.LabelSelector "
-        "3:template:core/v1.PodTemplateSpec"
+        "1:replicas:*int32 4:minReadySeconds:int32 2:selector:*meta/v1.LabelSelector 3:template:core/v1.PodTemplateSpec"
     ),
     "apps/v1.ReplicaSetStatus": (
         "1:replicas:int32 2:fullyLabeledReplicas:int32 4:readyReplicas:int32 5:availableReplicas:int32 "
         "7:terminatingReplicas:*int32 3:observedGeneration:int64 6:conditions:[]apps/v1.ReplicaSetCondition"
     ),
-    "apps/v1.RollingUpdateDaemonSet": (
-        "1:maxUnavailable:*util/intstr.IntOrString 2:maxSurge:*util/intstr.IntOrString"
-    ),
+    "apps/v1.RollingUpdateDaemonSet": ("1:maxUnavailable:*util/intstr.IntOrString 2:maxSurge:*util/intstr.IntOrString"),
     "apps/v1.RollingUpdateDeployment": (
         "1:maxUnavailable:*util/intstr.IntOrString 2:maxSurge:*util/intstr.IntOrString"
     ),
@@ -235,9 +232,7 @@ FIELDS: dict[str, str] = {
         "1:holderIdentity:*string 2:leaseDurationSeconds:*int32 3:acquireTime:*meta/v1.MicroTime "
         "4:renewTime:*meta/v1.MicroTime 5:leaseTransitions:*int32 6:strategy:*string 7:preferredHolder:*string"
     ),
-    "core/v1.AWSElasticBlockStoreVolumeSource": (
-        "1:volumeID:string 2:fsType:string 3:partition:int32 4:readOnly:bool"
-    ),
+    "core/v1.AWSElasticBlockStoreVolumeSource": ("1:volumeID:string 2:fsType:string 3:partition:int32 4:readOnly:bool"),
     "core/v1.Affinity": (
         "1:nodeAffinity:*core/v1.NodeAffinity 2:podAffinity:*core/v1.PodAffinity "
         "3:podAntiAffinity:*core/v1.PodAntiAffinity"
@@ -309,9 +304,7 @@ FIELDS: dict[str, str] = {
     ),
     "core/v1.ContainerExtendedResourceRequest": "1:containerName:string 2:resourceName:string 3:requestName:string",
     "core/v1.ContainerImage": "1:names:[]string 2:sizeBytes:int64",
-    "core/v1.ContainerPort": (
-        "1:name:string 2:hostPort:int32 3:containerPort:int32 4:protocol:string 5:hostIP:string"
-    ),
+    "core/v1.ContainerPort": ("1:name:string 2:hostPort:int32 3:containerPort:int32 4:protocol:string 5:hostIP:string"),
     "core/v1.ContainerResizePolicy": "1:resourceName:string 2:restartPolicy:string",
     "core/v1.ContainerRestartRule": "1:action:string 2:exitCodes:*core/v1.ContainerRestartRuleOnExitCodes",
     "core/v1.ContainerRestartRuleOnExitCodes": "1:operator:string 2:values:[]int32",
@@ -536,9 +529,7 @@ FIELDS: dict[str, str] = {
         "7:allocatedResourceStatuses:{}string 8:currentVolumeAttributesClassName:*string "
         "9:modifyVolumeStatus:*core/v1.ModifyVolumeStatus 10:healthStatus:*core/v1.VolumeHealthStatus"
     ),
-    "core/v1.PersistentVolumeClaimTemplate": (
-        "1:metadata:meta/v1.ObjectMeta 2:spec:core/v1.PersistentVolumeClaimSpec"
-    ),
+    "core/v1.PersistentVolumeClaimTemplate": ("1:metadata:meta/v1.ObjectMeta 2:spec:core/v1.PersistentVolumeClaimSpec"),
     "core/v1.PersistentVolumeClaimVolumeSource": "1:claimName:string 2:readOnly:bool",
     "core/v1.PersistentVolumeList": "1:metadata:meta/v1.ListMeta 2:items:[]core/v1.PersistentVolume",
     "core/v1.PersistentVolumeSource": (
@@ -665,9 +656,7 @@ FIELDS: dict[str, str] = {
         "1:exec:*core/v1.ExecAction 2:httpGet:*core/v1.HTTPGetAction 3:tcpSocket:*core/v1.TCPSocketAction "
         "4:grpc:*core/v1.GRPCAction"
     ),
-    "core/v1.ProjectedVolumeSource": (
-        "1:sources:[]core/v1.VolumeProjection 2:defaultMode:*int32 3:defaultUser:*int64"
-    ),
+    "core/v1.ProjectedVolumeSource": ("1:sources:[]core/v1.VolumeProjection 2:defaultMode:*int32 3:defaultUser:*int64"),
     "core/v1.QuobyteVolumeSource": (
         "1:registry:string 2:volume:string 3:readOnly:bool 4:user:string 5:group:string 6:tenant:string"
     ),
@@ -779,9 +768,7 @@ FIELDS: dict[str, str] = {
     "core/v1.Sysctl": "1:name:string 2:value:string",
     "core/v1.TCPSocketAction": "1:port:util/intstr.IntOrString 2:host:string",
     "core/v1.Taint": "1:key:string 2:value:string 3:effect:string 4:timeAdded:*meta/v1.Time",
-    "core/v1.Toleration": (
-        "1:key:string 2:operator:string 3:value:string 4:effect:string 5:tolerationSeconds:*int64"
-    ),
+    "core/v1.Toleration": ("1:key:string 2:operator:string 3:value:string 4:effect:string 5:tolerationSeconds:*int64"),
     "core/v1.TopologySelectorLabelRequirement": "1:key:string 2:values:[]string",
     "core/v1.TopologySelectorTerm": "1:matchLabelExpressions:[]core/v1.TopologySelectorLabelRequirement",
     "core/v1.TopologySpreadConstraint": (
@@ -970,8 +957,7 @@ FIELDS: dict[str, str] = {
     "rbac/v1.ClusterRoleBindingList": "1:metadata:meta/v1.ListMeta 2:items:[]rbac/v1.ClusterRoleBinding",
     "rbac/v1.ClusterRoleList": "1:metadata:meta/v1.ListMeta 2:items:[]rbac/v1.ClusterRole",
     "rbac/v1.PolicyRule": (
-        "1:verbs:[]string 2:apiGroups:[]string 3:resources:[]string 4:resourceNames:[]string "
-        "5:nonResourceURLs:[]string"
+        "1:verbs:[]string 2:apiGroups:[]string 3:resources:[]string 4:resourceNames:[]string 5:nonResourceURLs:[]string"
     ),
     "rbac/v1.Role": "1:metadata:meta/v1.ObjectMeta 2:rules:[]rbac/v1.PolicyRule",
     "rbac/v1.RoleBinding": "1:metadata:meta/v1.ObjectMeta 2:subjects:[]rbac/v1.Subject 3:roleRef:rbac/v1.RoleRef",
@@ -1051,9 +1037,7 @@ FIELDS: dict[str, str] = {
         "4:detachError:*storage/v1.VolumeError"
     ),
     "storage/v1.VolumeAttributesClass": "1:metadata:meta/v1.ObjectMeta 2:driverName:string 3:parameters:{}string",
-    "storage/v1.VolumeAttributesClassList": (
-        "1:metadata:meta/v1.ListMeta 2:items:[]storage/v1.VolumeAttributesClass"
-    ),
+    "storage/v1.VolumeAttributesClassList": ("1:metadata:meta/v1.ListMeta 2:items:[]storage/v1.VolumeAttributesClass"),
     "storage/v1.VolumeError": "1:time:meta/v1.Time 2:message:string 3:errorCode:*int32",
     "storage/v1.VolumeNodeResources": "1:count:*int32",
 }
