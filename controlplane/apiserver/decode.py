@@ -1,4 +1,4 @@
-"""Request bodies to JSON values: JSON and YAML, size limits, fields given twice. Pure.
+"""Request bodies to JSON values: JSON, YAML and protobuf, size limits, fields given twice. Pure.
 
 Source: k8s.io/apimachinery/pkg/runtime/serializer/json (strict decoding) and the limits that etcd and the API
 server set.
@@ -13,7 +13,7 @@ from collections.abc import Hashable
 import orjson
 import yaml
 
-from controlplane.apiserver import refusals
+from controlplane.apiserver import protobuf, refusals
 from mesh.api.port import JSON, YAML
 from mesh.errors import BadRequest
 from mesh.objects.types import Json, Object
@@ -25,7 +25,7 @@ MAX_OBJECT = 3 << 19
 
 _JSON_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
-_BODY_TYPES = ("application/json", "application/yaml")
+_BODY_TYPES = (JSON, YAML, protobuf.MEDIA_TYPE)
 
 
 class _Loader(yaml.CSafeLoader):
@@ -60,6 +60,8 @@ def decode(body: bytes, content_type: str) -> tuple[Object, list[str]]:
     media = content_type.partition(";")[0].strip().lower()
     if media in _YAML_TYPES:
         value, problems = _decode_yaml(body)
+    elif media == protobuf.MEDIA_TYPE:
+        value, problems = protobuf.decode(body), []
     elif media in {"", JSON, "*/*", "text/plain"}:
         value, problems = _decode_json(body)
     else:

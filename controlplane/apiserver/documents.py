@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import orjson
 
-from controlplane.apiserver import discovery
+from controlplane.apiserver import discovery, openapi_v2, openapi_v3
 from controlplane.apiserver.health import Health
 from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.negotiate import wants_aggregated_discovery
@@ -54,6 +54,8 @@ class Documents:
             return await self._health.answer(request)
         if parts == ["metrics"]:
             return self._metrics.answer()
+        if parts[0] == "openapi":
+            return _openapi(parts[1:])
         if parts == ["openid", "v1", "jwks"]:
             return Response(200, self._tokens.key_set(), "application/jwk-set+json")
         if parts == [".well-known", "openid-configuration"]:
@@ -83,3 +85,17 @@ def _discovery(request: Request, parts: list[str]) -> Response:
 
 
 _PATHS = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+
+
+def _openapi(parts: list[str]) -> Response:
+    match parts:
+        case ["v2"]:
+            return Response(200, openapi_v2.document())
+        case ["v3"]:
+            return Response(200, openapi_v3.index())
+        case ["v3", *path]:
+            root = "/".join(path)
+            document = openapi_v3.document(root)
+            if document is not None:
+                return Response(200, document, headers=(("ETag", f'"{openapi_v3.etag(root)}"'),))
+    raise NotFound("the server could not find the requested resource")
