@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.context import NodeContext
+from agents.node.fence import Guarded
+from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.heartbeat import beat
@@ -24,6 +25,7 @@ from agents.node.memory import PodMemory
 from agents.node.node_status import capacity
 from agents.node.objects import Reference, ReferencedObjects
 from agents.node.orphans import Orphans
+from agents.node.podspec import exclusive
 from agents.node.ports import (
     ContainerStatus,
     PodNetwork,
@@ -34,7 +36,7 @@ from agents.node.ports import (
     SandboxStatus,
 )
 from agents.node.registration import Registration
-from agents.node.resources import refuse
+from agents.node.resources import pod_cgroup, refuse
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
@@ -55,6 +57,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", SandboxStatus, ContainerStatus)
 
 RELIST_SECONDS = 60.0
+FENCE_LOOK_SECONDS = 0.5
 RUNTIME_RETRY_SECONDS = 1.0
 
 
@@ -73,10 +76,8 @@ class Ports:
     pressure: PressureReader
     clock: Clock
     rng: random.Random
-    answered: Callable[[float], None] = field(default=lambda _sent: None)
-    """Told when a heartbeat sent at that boottime has been answered: moves the fence."""
-    workers_changed: Callable[[], None] = field(default=lambda: None)
-    """Told when pods have come or gone: the fence may have others to guard."""
+    fence: Fence | None = None
+    """None where no heartbeats are sent: then exclusive pods are not guarded."""
     node_hosts: str = ""
     node_resolv_conf: str = ""
 
@@ -89,6 +90,8 @@ class NodeAgent:
         self.ports = ports
         self.workers: dict[str, PodWorker] = {}
         """By pod UID."""
+        self.adopted = asyncio.Event()
+        """Set once everything found in the runtime belongs to somebody: warm sandboxes may be made from then on."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
         self._services = informers.get_or_create(SERVICES)
@@ -150,13 +153,16 @@ class NodeAgent:
                         self.config.node,
                         self.config.heartbeat_seconds,
                         self.ports.clock,
-                        self.ports.answered,
+                        self._answered,
                     )
                     tasks.create_task(beating)
                 info = await self._runtime_info()
                 self._context = self._make_context(info)
                 sandboxes, containers = await self._list_runtime()
                 self._adopt(sandboxes, containers)
+                self.adopted.set()
+                if self.ports.fence is not None:
+                    tasks.create_task(self._look_at_fence(self.ports.fence))
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
                 self._pods.add_handler(self._pod_changed)
@@ -195,6 +201,7 @@ class NodeAgent:
             recorder=self._events.recorder("kubelet", host=self.config.node),
             status=self._status,
             clock=ports.clock,
+            fence=ports.fence,
             services=self._services.list,
             host=Host(tuple(self.config.addresses), info.name),
             runtime_info=info,
@@ -252,7 +259,30 @@ class NodeAgent:
         self.workers[uid] = worker
         self._tasks[uid] = asyncio.create_task(worker.run(), name=f"pod {key_of(pod)}")
         self._tasks[uid].add_done_callback(lambda task: self._worker_stopped(uid, task))
-        self.ports.workers_changed()
+        self._guard()
+
+    def _answered(self, sent: float) -> None:
+        """A heartbeat has been answered: the node is in touch, as of the moment it was sent."""
+        if self.ports.fence is not None:
+            self.ports.fence.answered(sent)
+
+    def _guard(self) -> None:
+        """Tell the fence which cgroups to end when the node is out of touch."""
+        if self.ports.fence is None:
+            return
+        config, driver = self.config, self.context.runtime_info.cgroup_driver
+        uids = [uid for uid, worker in self.workers.items() if exclusive(worker.pod)]
+        cgroups = {uid: pod_cgroup(config.cluster, config.node, uid, driver) for uid in uids}
+        self.ports.fence.guard(Guarded(config.fence_seconds, cgroups))
+
+    async def _look_at_fence(self, fence: Fence) -> None:
+        """Take note of pods that the fence has ended, also of those it ended while no agent ran."""
+        while True:
+            for uid in fence.take_fenced():
+                if (worker := self.workers.get(uid)) is not None:
+                    log.warning("pod.fenced uid=%s", uid)
+                    worker.fenced()
+            await asyncio.sleep(FENCE_LOOK_SECONDS)
 
     def _worker_stopped(self, uid: str, task: asyncio.Task[None]) -> None:
         """A worker that fell is a fault of ours: it is logged, and the pod gets a new one after a while."""
@@ -300,7 +330,7 @@ class NodeAgent:
         self._kept.pop(uid, None)
         self._checkpoints_due[uid] = None
         self._checkpoint_bell.set()
-        self.ports.workers_changed()
+        self._guard()
 
     def _object_changed(self, reference: Reference, pod_uids: frozenset[str]) -> None:
         del reference

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.images import Images
@@ -40,6 +41,7 @@ class NodeContext:
     """All Services, from the node's cache."""
     host: Host
     runtime_info: RuntimeInfo
+    fence: Fence | None = None
     allocatable: Mapping[str, str] = field(default_factory=dict)
     node_memory: int = 0
     """Bytes."""

@@ -33,6 +33,7 @@ class PodMemory:
     messages: dict[str, str] = field(default_factory=dict)
     verdict: Verdict | None = None
     started_at: datetime | None = None
+    held: bool = False
     finished: bool = False
     _failed_in_a_row: dict[str, int] = field(default_factory=dict)
 
@@ -52,6 +53,7 @@ class PodMemory:
             messages=dict(self.messages),
             verdict=self.verdict,
             started_at=self.started_at,
+            held=self.held,
             finished=self.finished,
         )
 

@@ -82,6 +82,8 @@ class Observed:
     verdict: Verdict | None = None
     started_at: datetime | None = None
     """When this node took the pod on."""
+    held: bool = False
+    """The pod must never run twice and the node is out of touch: nothing may be started."""
     finished: bool = False
     """Everything that the pod had on the node has been torn down."""
 

@@ -6,7 +6,7 @@ volumes, sandbox, address, init containers, app containers; and back again when 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agents.node.actions import CreateSandbox, PodPlan, PrepareVolumes, RemoveSandbox, WireSandbox
 from agents.node.observed import Observed
@@ -16,16 +16,21 @@ from agents.node.plan_termination import deadline, must_end, plan_termination
 from agents.node.podspec import host_network
 from mesh.objects.types import Object
 
+HELD_LOOK = timedelta(seconds=1)
+"""How often a pod that is held back because of the fence looks whether it may start."""
+
 
 def plan(pod: Object, observed: Observed, now: datetime, *, gone: bool = False) -> PodPlan:
     """The next actions for `pod`. `gone`: the API no longer has it, so there is nobody to report to."""
     sandbox = observed.sandbox
     wired = sandbox is not None and (host_network(pod) or bool(observed.addresses))
-    steps = Steps(pod, observed, now, ready=wired and observed.volumes_ready)
+    steps = Steps(pod, observed, now, ready=wired and observed.volumes_ready and not observed.held)
     if must_end(pod, observed, now, gone=gone):
         plan_termination(steps, gone=gone)
         return steps.finish()
     steps.wake(deadline(pod, observed))
+    if observed.held:
+        steps.wake(now + HELD_LOOK)
     _prepare(steps, wired=wired)
     plan_containers(steps)
     return steps.finish()

@@ -16,10 +16,10 @@ from agents.node.actions import Action, StopContainer, background_key
 from agents.node.context import NodeContext
 from agents.node.executor import PodExecutor
 from agents.node.memory import PodMemory
-from agents.node.observed import Observed, has_ended
+from agents.node.observed import Observed, Verdict, has_ended
 from agents.node.plan import plan
 from agents.node.plan_termination import must_end
-from agents.node.podspec import place_of, places
+from agents.node.podspec import exclusive, place_of, places
 from agents.node.ports import ContainerStatus, RuntimeAway, RuntimeFailure, SandboxStatus
 from agents.node.prober import PodProbes
 from agents.node.status import pod_status
@@ -30,6 +30,7 @@ from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
 
+FENCED = Verdict("Fenced", "The node was out of touch with the control plane for too long and ended the pod")
 RUNTIME_AWAY_SECONDS = 1.0
 FAULT_SECONDS = 5.0
 
@@ -105,6 +106,11 @@ class PodWorker:
         self._abandon()
         self._bell.set()
 
+    def fenced(self) -> None:
+        """The fence has killed this pod's containers: it has failed, and must not start again here."""
+        self.memory.verdict = FENCED
+        self.ring_runtime()
+
     def objects_changed(self) -> None:
         """A ConfigMap or Secret that the pod names has changed."""
         self.memory.retry_config()
@@ -160,6 +166,8 @@ class PodWorker:
     async def _pass(self) -> None:
         await self._read()
         now = self._context.clock.now()
+        fence = self._context.fence
+        self.memory.held = fence is not None and exclusive(self.pod) and fence.out_of_touch()
         observed = self.memory.observed(now)
         ending = must_end(self.pod, observed, now, gone=self._gone)
         self._report(observed, now, ending=ending)

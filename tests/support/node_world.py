@@ -7,11 +7,13 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
-from agents.node.checkpoints import MemoryCheckpoints
+from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
+from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
 from agents.node.ports import PodAddresses
@@ -20,6 +22,7 @@ from agents.node.runtimes.fake import FakeRuntime, Policy
 from mesh.api.port import Request, WatchEvent
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
+from mesh.clock import Clock
 from mesh.config import AgentConfig, BusConfig
 from mesh.errors import Unavailable
 from mesh.objects.fields import parse
@@ -113,13 +116,13 @@ class NodeWorld:
     """A cluster of one node. What outlives the agent (runtime, disk, API) outlives `restart`."""
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.clock = LoopClock()
+        self.clock: Clock = LoopClock()
         self.model = ApiModel(graceful=True)
         self.transport = NodeTransport(self.model)
-        self.runtime = FakeRuntime(self.clock, policy)
+        self.runtime: Any = FakeRuntime(self.clock, policy)
         self.network = Addresses()
-        self.files = MemoryFiles()
-        self.checkpoints = MemoryCheckpoints()
+        self.files: PodFiles = MemoryFiles()
+        self.checkpoints: Checkpoints = MemoryCheckpoints()
         self.config = AgentConfig(
             node="n1",
             addresses=["192.0.2.1"],
