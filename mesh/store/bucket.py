@@ -91,7 +91,10 @@ async def ensure(api: StreamApi, bucket: Bucket) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.1)
-    different = sorted(field for field, value in wanted.items() if found.get(field) != value)
+    # NATS leaves fields out that have Go's zero value.
+    different = sorted(
+        field for field, value in wanted.items() if found.get(field) != value and found.get(field, 0) != value
+    )
     if different == ["num_replicas"]:
         await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
     elif different:
