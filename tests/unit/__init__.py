@@ -1,1 +1,1 @@
-"""Pure, fast tests."""
+"""Pure and fast: no network, no Docker, no kernel."""
