@@ -111,6 +111,7 @@ LEASE: dict[str, Any] = {
     "metadata": meta("n1"),
     "spec": {"holderIdentity": "n1"},
 }
+SERVICEACCOUNT: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta("default")}
 ENDPOINTS: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Endpoints",
