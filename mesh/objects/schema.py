@@ -16,7 +16,16 @@ from typing import Final, TypeAlias
 
 from mesh.errors import BadRequest
 from mesh.objects import quantity, timestamps
-from mesh.objects.definitions import INT_OR_STRING, MICRO_TIME, QUANTITY, TIME, definition_of, definitions, go_type
+from mesh.objects.definitions import (
+    INT_OR_STRING,
+    MICRO_TIME,
+    QUANTITY,
+    TIME,
+    definition_of,
+    definitions,
+    go_string_type,
+    go_type,
+)
 from mesh.objects.types import Json, Object
 
 _Checker: TypeAlias = Callable[[Json, str, list[str]], Json]
@@ -125,7 +134,10 @@ def _object_checker(name: str) -> _Checker:
                 try:
                     result = field(item, at, problems)
                 except _WrongType as error:
-                    error.place = error.place or f"{struct}.{_INDEX.sub('', at)}"
+                    if not error.place:
+                        error.place = f"{struct}.{_INDEX.sub('', at)}"
+                        if key in plain and error.wanted == "string":
+                            error.wanted = go_string_type(struct, key)
                     raise
                 if result is item:
                     continue

@@ -174,6 +174,31 @@ def test_malformed_strategic_patches(patch: dict[str, Any], message: str) -> Non
     assert message in str(caught.value)
 
 
+KEYS = st.sampled_from(
+    ["spec", "metadata", "containers", "name", "image", "finalizers", "labels", "$patch", "$retainKeys",
+     "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "$setElementOrder/finalizers"]
+)  # fmt: skip
+PATCHES = st.dictionaries(
+    KEYS,
+    st.recursive(
+        st.none() | st.booleans() | st.sampled_from(["a", "b", "delete", "replace", "merge", 1]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=12,
+    ),
+    max_size=3,
+)
+
+
+@given(PATCHES)
+def test_any_patch_applies_or_is_refused(patch: dict[str, Any]) -> None:
+    original = {**pod(containers=[A, B]), "metadata": {"finalizers": ["a"], "labels": {"a": "1"}}}
+    for apply in (lambda: strategic_merge_patch(original, patch, "v1", "Pod"), lambda: merge_patch(original, patch)):
+        try:
+            conform_patched(apply(), "v1", "Pod", strict=False)
+        except ApiError as error:
+            assert error.code in {400, 422}
+
+
 def test_what_a_patch_breaks_is_said_about_the_patch() -> None:
     with pytest.raises(Invalid) as caught:
         conform_patched({"spec": {"replica": 1}}, "apps/v1", "ReplicaSet", strict=True)

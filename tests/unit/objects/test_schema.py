@@ -39,6 +39,8 @@ def test_unknown_fields_are_named_and_dropped(api_version: str, kind: str, body:
          "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
         ("apps/v1", "Deployment", {"spec": {"paused": "yes"}},
          "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool"),
+        ("v1", "Pod", {"spec": {"restartPolicy": 3}},
+         "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"),
         ("v1", "Pod", {"spec": "x"},
          "json: cannot unmarshal string into Go struct field Pod.spec of type v1.PodSpec"),
         ("v1", "Pod", {"spec": {"containers": {}}},
