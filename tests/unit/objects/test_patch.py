@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -193,10 +194,8 @@ PATCHES = st.dictionaries(
 def test_any_patch_applies_or_is_refused(patch: dict[str, Any]) -> None:
     original = {**pod(containers=[A, B]), "metadata": {"finalizers": ["a"], "labels": {"a": "1"}}}
     for apply in (lambda: strategic_merge_patch(original, patch, "v1", "Pod"), lambda: merge_patch(original, patch)):
-        try:
+        with contextlib.suppress(BadRequest, Invalid):
             conform_patched(apply(), "v1", "Pod", strict=False)
-        except ApiError as error:
-            assert error.code in {400, 422}
 
 
 def test_what_a_patch_breaks_is_said_about_the_patch() -> None:
