@@ -42,7 +42,7 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
             security_opt=["apparmor=unconfined", "seccomp=unconfined"],
             volumes={node.namespace: {"bind": HOLDER_MOUNT, "mode": "ro"}},
             labels={CLUSTER_LABEL: cluster.name, NODE_LABEL: node.name, KIND_LABEL: HOLDER_KIND},
-            restart_policy={"Name": "unless-stopped"},
+            restart_policy={"Name": "always"},
         )
     _await_ready(holder, cluster, node)
 

@@ -80,8 +80,9 @@ class Store(Protocol):
 
     async def follow(self, sink: Sink, *, after: int = 0) -> Following:
         """Deliver the latest version of every key written after revision `after`, in revision order, then every
-        later write as it happens. Tombstones are delivered for keys deleted after `after` (with `after=0`, deleted keys
-        may be skipped). Survives reconnections without gaps."""
+        later write as it happens; a version that is superseded before it could be sent may be skipped (so a key
+        deleted and created again may show only its new version). Tombstones are delivered for keys deleted after
+        `after` (with `after=0`, deleted keys may be skipped). Survives reconnections without gaps."""
 
     async def last_revision(self) -> int:
         """The revision of the last write to the store, as its leader knows it: a list that has seen it is current."""

@@ -1,0 +1,22 @@
+"""Fixtures of every layer: one real cluster of three nodes, shared by the tests that only use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cluster import RealCluster
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """A cluster of three nodes. Tests that break parts of it start one of their own."""
+    if os.geteuid() != 0:
+        pytest.skip("a cluster on this machine needs root")
+    running = RealCluster.up(tmp_path_factory.mktemp("cluster"), 3)
+    try:
+        yield running
+    finally:
+        running.down()

@@ -1,0 +1,111 @@
+"""The bus on a real nats-server: the contract, the broker's permissions, reconnection, identities added later."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mesh.bus import subjects
+from mesh.bus.broker import add_identity
+from mesh.bus.identities import Identity, ensure_seed, load_signer, save_identities
+from mesh.bus.nats import NatsBus
+from mesh.bus.port import Bus
+from mesh.errors import Unavailable
+from tests.integration.bus.conftest import signer
+from tests.support.bus_contract import BusContract, Heard, echo
+from tests.support.bus_traffic import Traffic
+from tests.support.nats import NatsServer, eventually
+
+pytestmark = pytest.mark.nats
+
+
+class TestNatsBus(BusContract):
+    pass
+
+
+class TestNatsTraffic(Traffic):
+    pass
+
+
+async def test_an_unknown_key_is_refused(nats: NatsServer, tmp_path: Path) -> None:
+    ensure_seed(tmp_path / "stranger.seed")
+    with pytest.raises(Unavailable, match="Authorization Violation"):
+        await nats.bus(load_signer(tmp_path / "stranger.seed"), wait=1)
+
+
+async def test_nothing_enters_without_a_key(nats: NatsServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", nats.config.port)
+    await reader.readline()
+    writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
+    assert b"Authorization Violation" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_reply_subject_inside_the_store_reaches_nothing(nats: NatsServer, a: Bus, server: Bus) -> None:
+    """The account that asks cannot reach the store, whoever it makes answer for it."""
+    handler = echo(server)
+    await server.subscribe(subjects.ALL_API, handler)
+    await a.publish(subjects.api(a.identity), b"x", reply="$KV.covey.x")
+    await handler.count(1)
+    with pytest.raises(Exception, match="refuses"):
+        await asyncio.wait_for(server.request("$KV.covey.x", b"", timeout=5), 5)
+
+
+async def test_subscriptions_and_requests_survive_a_crash_of_the_broker(
+    nats: NatsServer, a: NatsBus, server: NatsBus
+) -> None:
+    told: list[bool] = []
+    a.on_connection(told.append)
+    await server.subscribe(subjects.ALL_API, echo(server))
+    nats.kill()
+
+    async def noticed() -> bool:
+        return not a.connected and not server.connected
+
+    await eventually(noticed)
+    with pytest.raises(Unavailable):
+        await a.request(subjects.api(a.identity), b"", timeout=5)
+    await nats.start()
+
+    async def back() -> bool:
+        return a.connected and server.connected
+
+    await eventually(back)
+    assert await a.request(subjects.api(a.identity), b"x", timeout=5) == b"x"
+    assert told == [False, True]
+
+
+async def test_a_process_may_start_before_the_broker(nats: NatsServer) -> None:
+    nats.kill()
+    bus = NatsBus([nats.url], signer(nats, "a"))
+    await bus.start(wait=0)
+    heard = Heard()
+    inbox = bus.new_inbox()
+    await bus.subscribe(inbox, heard)
+    assert not bus.connected
+    await nats.start()
+    server = await nats.bus(signer(nats, "server"))
+
+    async def arrived() -> bool:
+        await server.publish(inbox, b"x")
+        return bool(heard.messages)
+
+    await eventually(arrived)
+    await bus.close()
+    await server.close()
+
+
+async def test_an_identity_is_added_while_the_broker_runs(nats: NatsServer, a: NatsBus, tmp_path: Path) -> None:
+    told: list[bool] = []
+    a.on_connection(told.append)
+    identities_file = tmp_path / "identities.json"
+    save_identities(identities_file, nats.identities)
+    key = ensure_seed(tmp_path / "new.seed")
+    add_identity(nats.config, identities_file, key, Identity(user="system:node:new", groups=["system:nodes"]))
+    new = await nats.bus(load_signer(tmp_path / "new.seed"))
+    assert new.connected
+    assert told == []
+    await new.close()

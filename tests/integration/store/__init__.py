@@ -1,0 +1,1 @@
+"""The cluster store on a real nats-server."""

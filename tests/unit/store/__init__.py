@@ -1,0 +1,1 @@
+"""The cluster store, in memory and its keys."""
