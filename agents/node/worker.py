@@ -177,13 +177,13 @@ class PodWorker:
         chosen = plan(self.pod, observed, now, gone=self._gone)
         self._again_at = chosen.again_at
         for action in chosen.actions:
-            key = background_key(action)
-            if key:
-                self._begin(key, action)
-                continue
-            self._bell.set()
-            if not await self._do(action):
-                return
+            if key := background_key(action):
+                self._begin(key, action)  # first: images come in while the sandbox is made
+        for action in chosen.actions:
+            if not background_key(action):
+                self._bell.set()
+                if not await self._do(action):
+                    return
 
     async def _read(self) -> None:
         """Containers as they are now; read again when something happened meanwhile."""
