@@ -106,16 +106,16 @@ def configurations(cluster: Cluster, layout: Layout) -> dict[str, ServerConfig |
 
 def processes(cluster: Cluster, layout: Layout, nats_server: Path) -> list[ProcessSpec]:
     """Every process of the cluster, in starting order: broker, control plane, then the nodes'."""
-    covey = [sys.executable, "-m", "cli.main"]
+    covey = [sys.executable, "-m", "cli.process"]
     specs = [
         ProcessSpec(name="nats", command=[str(nats_server), "-c", str(layout.nats / "nats.conf")]),
-        ProcessSpec(name=SERVER, command=[*covey, "server", "--config", str(layout.config_file(SERVER))]),
+        ProcessSpec(name=SERVER, command=[*covey, "server", str(layout.config_file(SERVER))]),
     ]
     for node in cluster.nodes:
         inside = ["nsenter", f"--net={node.namespace}", "--"]
         for process in ("agent", "proxy"):
             name = f"{process}-{node.name}"
-            command = [*inside, *covey, process, "--config", str(layout.config_file(name))]
+            command = [*inside, *covey, process, str(layout.config_file(name))]
             specs.append(ProcessSpec(name=name, command=command))
     return specs
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from cli import process
 from mesh.errors import ApiError, Terminal
 
 app = typer.Typer(
@@ -26,50 +27,22 @@ app = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file of the process (YAML).")]
 
 
-def _configure_logging() -> None:
-    """Structured lines on stderr: time, level, event with its fields."""
-    logging.basicConfig(
-        level=os.environ.get("COVEY_LOG", "INFO").upper(),
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        stream=sys.stderr,
-    )
-
-
 @app.command(rich_help_panel="Processes")
 def server(config: ConfigFile) -> None:
     """Run the control plane: API server, scheduler, controllers."""
-    import uvloop
-
-    from controlplane.main import run
-    from mesh.config import ServerConfig, load
-
-    _configure_logging()
-    uvloop.run(run(load(config, ServerConfig)))
+    process.server(config)
 
 
 @app.command(rich_help_panel="Processes")
 def agent(config: ConfigFile) -> None:
     """Run a node's agent: pods, pod network, DNS."""
-    import uvloop
-
-    from agents.main import run
-    from mesh.config import AgentConfig, load
-
-    _configure_logging()
-    uvloop.run(run(load(config, AgentConfig)))
+    process.agent(config)
 
 
 @app.command(rich_help_panel="Processes")
 def proxy(config: ConfigFile) -> None:
     """Run a node's service proxy: Services and endpoints to kernel rules."""
-    import uvloop
-
-    from mesh.config import ProxyConfig, load
-    from netproxy.main import run
-
-    _configure_logging()
-    uvloop.run(run(load(config, ProxyConfig)))
+    process.proxy(config)
 
 
 @app.command(rich_help_panel="Cluster")
@@ -78,13 +51,14 @@ def up(
     api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
     broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
     proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
     from cli.layout import Layout
     from cli.up import Wanted, up
     from mesh.config import home
 
-    wanted = Wanted(nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    wanted = Wanted(name=name, nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
     cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
     typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
 
@@ -111,17 +85,6 @@ def quickstart() -> None:
     from mesh.config import home
 
     quickstart(Layout(home()), Wanted())
-
-
-@app.command(hidden=True)
-def supervise(home: Annotated[Path, typer.Option("--home")]) -> None:
-    """Keep the processes of the cluster below HOME running (started by `covey up`)."""
-    import asyncio
-
-    from cli.supervisor import Supervisor
-
-    _configure_logging()
-    asyncio.run(Supervisor(home).run())
 
 
 def _register_verbs() -> None:
@@ -158,6 +121,8 @@ def _register_verbs() -> None:
 def main() -> None:
     """The console entry point."""
     _register_verbs()
+    if "COVEY_LOG" not in os.environ:  # a user reads sentences; processes configure their own log
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
     except Terminal as error:

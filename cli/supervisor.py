@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,17 +106,23 @@ class _Keeper:
     def _start(self) -> Running:
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        with self.log_file.open("ab") as output:
-            process = subprocess.Popen(
+        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            pid = os.posix_spawnp(
+                self.spec.command[0],
                 self.spec.command,
-                env={**os.environ, **self.spec.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                {**os.environ, **self.spec.environment},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, descriptor, 1),
+                    (os.POSIX_SPAWN_DUP2, descriptor, 2),
+                ],
+                setsid=True,
             )
-        log.info("%s: started, pid %d", self.spec.name, process.pid)
-        return write_pid(self.pid_file, process.pid)
+        finally:
+            os.close(descriptor)
+        log.info("%s: started, pid %d", self.spec.name, pid)
+        return write_pid(self.pid_file, pid)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after `STOP_SECONDS`."""

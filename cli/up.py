@@ -161,7 +161,7 @@ def _start(layout: Layout, cluster: Cluster, *, only: set[str] | None = None) ->
         return
     with (layout.logs / "supervisor.log").open("ab") as output:
         subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "supervise", "--home", str(layout.home)],
+            [sys.executable, "-m", "cli.process", "supervise", str(layout.home)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )  # fmt: skip

@@ -33,6 +33,12 @@ def enter(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def machine_path(cluster: str) -> Path:
+    """Where `covey up` binds the machine's own namespace, for a cluster whose nodes live in others. (/proc/1/ns/net is
+    not for everybody to open.)"""
+    return Path("/run/covey") / cluster / "machine.netns"
+
+
 @contextmanager
 def within(path: str | Path) -> Iterator[None]:
     """Move the calling thread into the namespace at `path` and back again at the end."""

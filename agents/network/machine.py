@@ -14,6 +14,7 @@ namespace would become the node's, gets a fresh and empty one from Docker with e
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +58,7 @@ def existing_routes() -> list[str]:
 def raise_nodes(topology: Topology) -> tuple[Action, ...]:
     """Make the machine hold exactly these nodes of the cluster; what is as it should be stays untouched, so a second
     call returns no actions. Raises `Terminal` or `KernelRefusal` with a sentence."""
+    _bind_machine_namespace(topology.cluster)
     wanted = {names.namespace(topology.cluster, place.name) for place in topology.nodes}
     host = on_host(topology)
     done: list[Action] = []
@@ -87,6 +89,7 @@ def remove_nodes(cluster: str) -> None:
         _apply(kernel, [Remove(link) for link in sorted(own, key=lambda link: isinstance(link, Bridge))])
     for name in _own_namespaces(cluster):
         _delete_namespace(name)
+    _unbind_machine_namespace(cluster)
 
 
 def _apply(kernel: Netlink, actions: Iterable[Action]) -> list[Action]:
@@ -147,11 +150,35 @@ def _delete_namespace(name: str) -> None:
     _ip_netns("delete", name)
 
 
+def _bind_machine_namespace(cluster: str) -> None:
+    """Let the nodes' agents find the machine's own namespace: a resolver on its loopback is asked from there."""
+    path = netns.machine_path(cluster)
+    if netns.same(path, "/proc/thread-self/ns/net"):
+        return
+    _unbind_machine_namespace(cluster)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    _run("mount", "--bind", "/proc/self/ns/net", str(path))
+
+
+def _unbind_machine_namespace(cluster: str) -> None:
+    path = netns.machine_path(cluster)
+    if os.path.ismount(path):
+        _run("umount", str(path))
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        path.parent.rmdir()
+
+
 def _ip_netns(verb: str, name: str) -> None:
     """iproute2 does the mounting: /run/netns has to be shared with other mount namespaces in just its way."""
-    done = subprocess.run(("ip", "netns", verb, name), capture_output=True, text=True, check=False)
+    _run("ip", "netns", verb, name)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Terminal(f"cannot {verb} network namespace {name}: {done.stderr.strip()}")
+        raise Terminal(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def _resolvers() -> list[str]:

@@ -38,8 +38,10 @@ def own_cluster() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def docker_runtime(cluster: str, state_dir: Path, node: str = "n1") -> AsyncIterator[DockerRuntime]:
-    runtime = DockerRuntime(DockerSettings(cluster, node, state_dir))
+async def docker_runtime(
+    cluster: str, state_dir: Path, node: str = "n1", **settings: str
+) -> AsyncIterator[DockerRuntime]:
+    runtime = DockerRuntime(DockerSettings(cluster, node, state_dir, **settings))
     try:
         yield runtime
     finally:

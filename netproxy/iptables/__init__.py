@@ -1,0 +1,1 @@
+"""The iptables back end: chains as kube-proxy makes them, written by `iptables-restore --noflush`."""

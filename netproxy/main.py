@@ -1,0 +1,143 @@
+"""`covey proxy`: wires the loop to the API and to the kernel. The only place that knows both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
+from pathlib import Path
+
+from mesh.bus.api_client import BusTransport
+from mesh.bus.identities import load_signer
+from mesh.bus.nats import NatsBus
+from mesh.client.client import Client
+from mesh.client.shared import SharedInformers
+from mesh.clock import SystemClock
+from mesh.config import NetworkConfig, ProxyConfig
+from mesh.errors import Terminal
+from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
+from mesh.objects.meta import Key, key_of, labels_of, namespace_of
+from mesh.objects.types import Object
+from netproxy import sysctls
+from netproxy.backend import Backend
+from netproxy.cluster import MARK, Cluster
+from netproxy.conntrack import Conntrack
+from netproxy.forwarding import Forwarding
+from netproxy.model import NodeView
+from netproxy.proxier import BY_SERVICE, Proxier, service_of
+
+log = logging.getLogger(__name__)
+
+ZONE = "topology.kubernetes.io/zone"
+
+
+async def run(config: ProxyConfig) -> None:
+    """Keep the kernel of this network namespace in step with the cluster's Services until cancelled.
+
+    The rules stay when the proxy ends, and the next one adopts them. `Terminal` when the mode is unknown or the machine
+    lacks what it needs.
+    """
+    cluster = cluster_of(config.network)
+    backend = make_backend(config.mode, cluster)
+    sysctls.ensure()
+    bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name=f"covey-proxy {config.node}")
+    try:
+        await bus.start(wait=0)
+        client = Client(BusTransport(bus), user_agent="covey-proxy")
+        informers = SharedInformers(client, random.Random())
+        await follow(config, informers, backend, cluster)
+    finally:
+        backend.close()
+        await bus.close()
+
+
+async def cleanup(config: ProxyConfig) -> None:
+    """Remove everything that a proxy of any mode wrote to this network namespace, and nothing else."""
+    cluster = cluster_of(config.network)
+    for mode in _MODES:
+        backend = make_backend(mode, cluster)
+        try:
+            await backend.cleanup()
+        finally:
+            backend.close()
+    await _forwarding(cluster).cleanup()
+
+
+async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backend, cluster: Cluster) -> None:
+    """Run the informers and the loop between them and `backend`."""
+    services = informers.get_or_create(SERVICES)
+    slices = informers.get_or_create(ENDPOINTSLICES)
+    nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
+    slices.add_index(BY_SERVICE, _service_names)
+    proxier = Proxier(
+        services=services,
+        slices=slices,
+        backend=backend,
+        flows=Conntrack(config.addresses),
+        guard=_forwarding(cluster),
+        clock=SystemClock(),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(informers.run())
+        await informers.synced()
+        proxier.set_node(_view(config.node, nodes.get(Key("", config.node))))
+        services.add_handler(lambda old, new: _ring(proxier.wake, old, new, key_of))
+        slices.add_handler(lambda old, new: _ring(proxier.wake, old, new, _service_key))
+        nodes.add_handler(lambda _, new: proxier.set_node(_view(config.node, new)))
+        log.info("proxy.started node=%s mode=%s", config.node, config.mode)
+        await proxier.run()
+
+
+def cluster_of(network: NetworkConfig) -> Cluster:
+    """The IPv4 side of the cluster's address plan."""
+    return Cluster(
+        tuple(c for c in network.pod_cidrs if ip_network(c).version == 4),
+        tuple(c for c in network.service_cidrs if ip_network(c).version == 4),
+        network.dns_address,
+    )
+
+
+def make_backend(mode: str, cluster: Cluster) -> Backend:
+    """The back end for a mode; `Terminal` for one that does not exist. Imports only what the mode needs."""
+    if mode == "nftables":
+        from netproxy.nftables.backend import NftablesBackend
+
+        return NftablesBackend(cluster)
+    if mode == "iptables":
+        from netproxy.iptables.backend import IptablesBackend
+
+        return IptablesBackend(cluster)
+    if mode == "ipvs":
+        raise Terminal("proxy mode ipvs is not there yet: use nftables or iptables")
+    raise Terminal(f"unknown proxy mode {mode!r}: use nftables or iptables")
+
+
+_MODES = ("nftables", "iptables")
+
+
+def _forwarding(cluster: Cluster) -> Forwarding:
+    return Forwarding(cluster.pod_cidrs, cluster.service_cidrs, MARK)
+
+
+def _view(name: str, node: Object | None) -> NodeView:
+    return NodeView(name, labels_of(node).get(ZONE, "") if node is not None else "")
+
+
+def _service_key(piece: Object) -> Key | None:
+    return service_of(namespace_of(piece), labels_of(piece))
+
+
+def _service_names(piece: Object) -> Iterable[str]:
+    key = _service_key(piece)
+    return (str(key),) if key is not None else ()
+
+
+def _ring(
+    wake: Callable[[Key], None], old: Object | None, new: Object | None, key: Callable[[Object], Key | None]
+) -> None:
+    """Wake the Services that an object belonged to before and belongs to now."""
+    for service in {key(obj) for obj in (old, new) if obj is not None}:
+        if service is not None:
+            wake(service)

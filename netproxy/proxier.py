@@ -1,0 +1,171 @@
+"""The proxy's loop: doorbells from the caches in, changes of the rule table out to a back end.
+
+The first change is written at once; what arrives while it is being written is written together, so a burst of a
+thousand changes costs a few passes. A refusal by the kernel leads to a full sync, with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.clock import Clock
+from mesh.objects.meta import Key, key_of
+from mesh.plan.controller import Cache
+from netproxy.backend import Backend, KernelRefused
+from netproxy.flows import Flow, stale_flows
+from netproxy.model import NodeView, rules_of
+from netproxy.plan import Changes, RuleTable
+
+log = logging.getLogger(__name__)
+
+BY_SERVICE = "netproxy.service"
+"""Index of EndpointSlices by the `namespace/name` of their Service."""
+
+_CHECK_SECONDS = 10.0
+_RETRY_SECONDS = (0.5, 30.0)
+
+
+class Flows(Protocol):
+    """Connection tracking, as far as the proxy touches it."""
+
+    async def forget(self, flows: Iterable[Flow]) -> None:
+        """Delete these flows."""
+
+
+class Guard(Protocol):
+    """Something beside the Service rules that must stay in place."""
+
+    async def ensure(self) -> None:
+        """Put it in place unless it is."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What the loop has done so far; read by tests, benches and whoever reports on the proxy."""
+
+    full_syncs: int = 0
+    passes: int = 0
+    refusals: int = 0
+    written: int = 0
+    """Kernel entries written."""
+    last_latency: float = 0.0
+    """Seconds from the oldest doorbell of the last pass until the kernel had it."""
+
+
+class Proxier:
+    """One node's proxy. `run` ends only when cancelled, and leaves the rules in place."""
+
+    def __init__(
+        self, *, services: Cache, slices: Cache, backend: Backend, flows: Flows, guard: Guard, clock: Clock
+    ) -> None:
+        self._services = services
+        self._slices = slices
+        self._backend = backend
+        self._flows = flows
+        self._guard = guard
+        self._clock = clock
+        self._node = NodeView("")
+        self._table = RuleTable()
+        self._dirty: dict[Key, float] = {}
+        self._doorbell = asyncio.Event()
+        self._must_sync = True
+        self.statistics = Statistics()
+
+    def wake(self, service: Key) -> None:
+        """A Service or one of its EndpointSlices changed."""
+        self._dirty.setdefault(service, self._clock.monotonic())
+        self._doorbell.set()
+
+    def set_node(self, node: NodeView) -> None:
+        """What is known of the node we are on; a change concerns every Service."""
+        if node == self._node:
+            return
+        self._node = node
+        for service in self._services.list():
+            self.wake(key_of(service))
+
+    async def run(self) -> None:
+        """Sync everything once, then follow changes for ever. The caches must have synced, the node must be set."""
+        for service in self._services.list():
+            self.wake(key_of(service))
+        pause = _RETRY_SECONDS[0]
+        while True:
+            try:
+                await self._pass()
+                pause = _RETRY_SECONDS[0]
+                await self._wait()
+            except KernelRefused as error:
+                self._must_sync = True
+                self.statistics.refusals += 1
+                log.warning("proxy.refused retry_seconds=%g reason=%s", pause, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RETRY_SECONDS[1])
+
+    async def _pass(self) -> None:
+        """Write what has changed since the last pass, all of it together."""
+        dirty, self._dirty = self._dirty, {}
+        self._doorbell.clear()
+        changes = self._replan(dirty)
+        first = self._must_sync
+        try:
+            written = await self._write(changes)
+        except BaseException:
+            # The table has moved on, the kernel has not: only a full sync brings them together.
+            self._must_sync = True
+            raise
+        await self._flows.forget(stale_flows(changes))
+        self.statistics.passes += 1
+        self.statistics.written += written
+        if dirty:
+            self.statistics.last_latency = self._clock.monotonic() - min(dirty.values())
+        if first or changes:
+            word = "proxy.synced" if first else "proxy.applied"
+            log.log(
+                logging.INFO if first else logging.DEBUG,
+                "%s services=%d frontends=%d written=%d seconds=%.4f",
+                word, len(self._table.services()), len(self._table.rules), written, self.statistics.last_latency,
+            )  # fmt: skip
+
+    def _replan(self, dirty: Iterable[Key]) -> Changes:
+        """Recompute the rules of these Services."""
+        changes: list[Changes] = []
+        for key in dirty:
+            service = self._services.get(key)
+            slices = self._slices.index(BY_SERVICE, str(key))
+            rules = rules_of(service, slices, self._node) if service is not None else {}
+            changes.append(self._table.replace(key, rules))
+        return tuple(change for batch in changes for change in batch)
+
+    async def _write(self, changes: Changes) -> int:
+        if not self._must_sync:
+            return await self._backend.apply(changes) if changes else 0
+        await self._guard.ensure()
+        written = await self._backend.sync(self._table.rules)
+        self._must_sync = False
+        self.statistics.full_syncs += 1
+        return written
+
+    async def _wait(self) -> None:
+        """Until a doorbell rings; now and then look whether somebody else touched our rules."""
+        while not self._doorbell.is_set():
+            try:
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._doorbell.wait()
+            except TimeoutError:
+                await self._guard.ensure()
+                if not await self._backend.intact():
+                    log.warning("proxy.foreign_change somebody else changed or removed our rules; writing them again")
+                    self._must_sync = True
+                    return
+
+
+def service_of(namespace: str, labels: dict[str, str]) -> Key | None:
+    """The Service that an EndpointSlice belongs to; None for one of a headless Service or of none."""
+    if "service.kubernetes.io/headless" in labels:
+        return None
+    name = labels.get("kubernetes.io/service-name", "")
+    return Key(namespace, name) if name else None

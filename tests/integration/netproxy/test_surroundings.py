@@ -1,0 +1,87 @@
+"""What the proxy sets beside its rules: forwarding past other people's firewalls, kernel settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from netproxy import sysctls
+from netproxy.cluster import MARK, Cluster
+from netproxy.forwarding import Forwarding
+from netproxy.model import NodeView, rules_of
+from netproxy.nftables.backend import NftablesBackend
+from tests.support.service_world import ADDRESSES, World
+from tests.support.services import endpoint, service, slice_of
+
+pytestmark = pytest.mark.root
+
+CLUSTER = Cluster(("10.64.0.0/16",), ("10.96.0.0/16",), "10.96.0.10")
+REMOTE = endpoint(ADDRESSES["pod-c"], node="other")
+OUTSIDE_PODS = endpoint(ADDRESSES["other"], node="other")
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World(f"ns{os.getpid()}")
+    made.remove()
+    made.build()
+    await made.serve("pod-a", "pod-b", "pod-c", "other")
+    with made.entered("node"):
+        yield made
+    await made.stop()
+    made.remove()
+
+
+def tool(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("flavour", ["iptables-nft", "iptables-legacy"])
+async def test_services_work_where_forward_drops(world: World, flavour: str) -> None:
+    backend = NftablesBackend(CLUSTER)
+    web = service(node_port=30080)
+    await backend.sync(rules_of(web, [slice_of("web", [REMOTE])], NodeView("node")))
+    tool(flavour, "-P", "FORWARD", "DROP")
+    tool(flavour, "-A", "FORWARD", "-i", "nothing", "-j", "ACCEPT")
+    with pytest.raises(TimeoutError):
+        await world.tcp("client", ADDRESSES["node"], 30080, timeout=0.3)
+    forwarding = Forwarding(CLUSTER.pod_cidrs, CLUSTER.service_cidrs, MARK)
+    await forwarding.ensure()
+    assert (await world.tcp("client", ADDRESSES["node"], 30080))[0] == "pod-c"
+    assert (await world.tcp("pod-a", "10.96.0.20", 80))[0] == "pod-c"
+    assert (await world.tcp("pod-a", ADDRESSES["pod-b"], 8080))[0] == "pod-b"
+
+    await backend.sync(rules_of(web, [slice_of("web", [OUTSIDE_PODS])], NodeView("node")))
+    assert (await world.tcp("client", ADDRESSES["node"], 30080))[0] == "other"
+    assert (await world.tcp("pod-a", "10.96.0.20", 80))[0] == "other"
+    with pytest.raises(TimeoutError):
+        await world.tcp("client", ADDRESSES["other"], 8080, timeout=0.3)
+
+    before = tool(flavour, "-S")
+    await forwarding.ensure()
+    assert tool(flavour, "-S") == before
+    await forwarding.cleanup()
+    assert tool(flavour, "-S").splitlines() == [
+        "-P INPUT ACCEPT",
+        "-P FORWARD DROP",
+        "-P OUTPUT ACCEPT",
+        "-A FORWARD -i nothing -j ACCEPT",
+    ]
+    backend.close()
+
+
+async def test_nothing_is_hooked_in_where_forward_accepts(world: World) -> None:
+    await Forwarding(CLUSTER.pod_cidrs, CLUSTER.service_cidrs, MARK).ensure()
+    assert "COVEY" not in tool("nft", "list", "ruleset")
+
+
+def test_kernel_settings(world: World) -> None:
+    forward = Path("/proc/sys/net/ipv4/ip_forward")
+    forward.write_text("0")
+    sysctls.ensure()
+    assert forward.read_text().strip() == "1"
+    assert Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").read_text().strip() == "1"
