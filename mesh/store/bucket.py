@@ -1,8 +1,8 @@
 """The JetStream streams that hold the store: what they must look like, made when absent, checked when present.
 
 They follow the conventions of a NATS key-value bucket (stream `KV_<bucket>`, subjects `$KV.<bucket>.<key>`, a
-`KV-Operation` header on tombstones), so that `nats kv` can look into them. Decisions and measurements: the chapter on
-the store in docs/architecture.md; https://docs.nats.io/nats-concepts/jetstream/streams for the fields.
+`KV-Operation` header on tombstones), so that `nats kv` can look into them. The fields:
+https://docs.nats.io/nats-concepts/jetstream/streams.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ async def ensure(api: StreamApi, bucket: Bucket) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.1)
-    different = sorted(field for field, value in wanted.items() if found.get(field) != value)
+    # NATS leaves fields out that have Go's zero value.
+    different = sorted(
+        field for field, value in wanted.items() if found.get(field) != value and found.get(field, 0) != value
+    )
     if different == ["num_replicas"]:
         await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
     elif different:
