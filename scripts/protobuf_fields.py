@@ -82,9 +82,11 @@ class Binary:
         return text.decode(errors="replace"), tag.decode(errors="replace")
 
     def kind(self, address: int) -> int:
+        """The kind of a type, as Go's reflect numbers them."""
         return self._data[self._at(address) + 23] & 31
 
     def element(self, address: int, which: int = 0) -> int:
+        """The type a pointer, slice or map is of."""
         return self._number("<Q", self._at(address) + 48 + 8 * which)
 
     def message(self, address: int) -> str:
