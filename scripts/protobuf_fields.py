@@ -1,3 +1,4 @@
+# ruff: noqa: INP001
 """Writes `controlplane/apiserver/protobuf_fields.py`: the protobuf field numbers of Kubernetes' types.
 
 Kubernetes publishes them as Go struct tags only. A kubectl binary carries those tags, with the types of the fields, in
@@ -15,9 +16,9 @@ import textwrap
 from pathlib import Path
 
 PACKAGES = (
-    "core/v1", "apps/v1", "discovery/v1", "coordination/v1", "policy/v1", "autoscaling/v1", "authentication/v1",
-    "batch/v1", "networking/v1", "rbac/v1", "storage/v1", "scheduling/v1", "authorization/v1",
-)  # fmt: skip
+    *("core/v1", "apps/v1", "discovery/v1", "coordination/v1", "policy/v1", "autoscaling/v1", "authentication/v1"),
+    *("batch/v1", "networking/v1", "rbac/v1", "storage/v1", "scheduling/v1", "authorization/v1"),
+)
 SCALARS = {1: "bool", 2: "int64", 5: "int32", 6: "int64", 13: "float", 14: "double", 24: "string"}
 UINT8, MAP, POINTER, SLICE, STRUCT = 8, 21, 22, 23, 25
 _TAG = re.compile(r'json:"(?P<json>[^",]*).*protobuf:"\w+,(?P<number>\d+)')

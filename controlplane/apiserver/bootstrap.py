@@ -113,9 +113,7 @@ class Bootstrap:
         if ipaddress.ip_address(addresses[0]).is_loopback:
             return  # no pod could reach it there, and endpoints on loopback are not valid
         await self._equal(ENDPOINTS, endpoints(addresses, self._port), ("subsets",))
-        await self._equal(
-            ENDPOINTSLICES, endpoint_slice(addresses, self._port), ("addressType", "endpoints", "ports")
-        )
+        await self._equal(ENDPOINTSLICES, endpoint_slice(addresses, self._port), ("addressType", "endpoints", "ports"))
 
     async def _present(self, resource: Resource, wanted: Object) -> bool:
         """Whether it was there already."""

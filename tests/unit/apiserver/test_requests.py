@@ -13,6 +13,13 @@ from tests.support.apiserver import NOBODY, Cluster, deployment, pod, running, s
 PODS = "/api/v1/namespaces/default/pods"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+STRICT = (
+    'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica"'
+)
+MATCH_ALONE = (
+    'ListOptions "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden '
+    "unless resourceVersion is provided"
+)
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -44,21 +51,18 @@ async def test_object_lives(tmp_path: Path) -> None:
         ("PUT", f"{DEPLOYMENTS}/web", deployment("web"), (404, "NotFound", 'deployments.apps "web" not found')),
         ("POST", "/api/v1/namespaces/none/configmaps", configmap(), (404, "NotFound", 'namespaces "none" not found')),
         ("POST", CONFIGMAPS, {**configmap(), "metadata": {"name": "a", "namespace": "b"}},
-         (400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request: "
-                             "b != default")),
+         (400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request: b != default")),
         ("POST", f"{DEPLOYMENTS}", {**deployment("x"), "apiVersion": "v1"},
          (400, "BadRequest", "the API version in the data (v1) does not match the expected API version (apps/v1)")),
         ("POST", f"{DEPLOYMENTS}?fieldValidation=Strict",
          {**deployment("x"), "spec": {**deployment("x")["spec"], "replica": 2}},
-         (400, "BadRequest", 'Deployment in version "v1" cannot be handled as a Deployment: '
-                             'strict decoding error: unknown field "spec.replica"')),
+         (400, "BadRequest", STRICT)),
         ("DELETE", "/api/v1/namespaces/default", None,
          (403, "Forbidden", 'namespaces "default" is forbidden: this namespace may not be deleted')),
         ("GET", f"{PODS}?fieldSelector=spec.color=red", None,
          (400, "BadRequest", "field label not supported: spec.color")),
         ("GET", f"{PODS}?resourceVersionMatch=Exact", None,
-         (422, "Invalid", 'ListOptions "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden '
-                          "unless resourceVersion is provided")),
+         (422, "Invalid", MATCH_ALONE)),
         ("GET", f"{PODS}?continue=nonsense", None,
          (400, "BadRequest", "continue key is not valid: encoding is not a continue token of this server")),
         ("POST", f"{PODS}?dryRun=Some", pod("x"),
@@ -71,7 +75,8 @@ async def test_object_lives(tmp_path: Path) -> None:
         ("POST", CONFIGMAPS, b'{"metadata":"x"}', (400, "BadRequest", None)),
         ("POST", CONFIGMAPS, {"metadata": {"name": "big"}, "data": {"x": "x" * (1600 << 10)}}, (422, "Invalid", None)),
         ("POST", CONFIGMAPS, b" " * (4 << 20),
-         (413, "RequestEntityTooLarge", "the request body is too large: 4194304 bytes, limit is 3145728 bytes (3 MiB)")),
+         (413, "RequestEntityTooLarge",
+          "the request body is too large: 4194304 bytes, limit is 3145728 bytes (3 MiB)")),
         ("POST", "/api/v1/namespaces", {"metadata": {"name": "x", "annotations": {"a": "b" * (2 << 20)}}},
          (422, "Invalid", None)),
         ("POST", "/api/v1/pods", pod("x"), (405, "MethodNotAllowed", None)),
@@ -312,7 +317,8 @@ async def test_services_get_addresses(tmp_path: Path) -> None:
         number = first["spec"]["ports"][0]["nodePort"]
         wanted = service("b", type="NodePort", ports=[{"port": 80, "nodePort": number}])
         assert (await api.refused("POST", services, wanted))[2] == (
-            f'Service "b" is invalid: spec.ports[0].nodePort: Invalid value: {number}: provided port is already allocated'
+            f'Service "b" is invalid: spec.ports[0].nodePort: Invalid value: {number}: '
+            "provided port is already allocated"
         )
         wanted = service("b", type="NodePort", ports=[{"port": 80, "nodePort": 80}])
         assert "The range of valid ports is 30000-30001" in (await api.refused("POST", services, wanted))[2]
