@@ -22,7 +22,7 @@ PACKAGES = (
 SCALARS = {1: "bool", 2: "int64", 5: "int32", 6: "int64", 13: "float", 14: "double", 24: "string"}
 UINT8, MAP, POINTER, SLICE, STRUCT = 8, 21, 22, 23, 25
 _TAG = re.compile(r'json:"(?P<json>[^",]*).*protobuf:"\w+,(?P<number>\d+)')
-_HEADER = '''"""The protobuf field numbers of Kubernetes' types, as facts. Written by `scripts/protobuf_fields.py`, not by hand.
+_HEADER = '''"""The protobuf field numbers of Kubernetes' types, written by `scripts/protobuf_fields.py`.
 
 For each message its fields as `number:name:type`. A name that is empty is an embedded message, whose fields are the
 outer one's own in JSON. Types are scalars, `bytes`, messages by name, `[]` lists and `{}` maps from strings; `*` marks

@@ -1,8 +1,8 @@
 """The JetStream streams that hold the store: what they must look like, made when absent, checked when present.
 
 They follow the conventions of a NATS key-value bucket (stream `KV_<bucket>`, subjects `$KV.<bucket>.<key>`, a
-`KV-Operation` header on tombstones), so that `nats kv` can look into them. Decisions and measurements: the chapter on
-the store in docs/architecture.md; https://docs.nats.io/nats-concepts/jetstream/streams for the fields.
+`KV-Operation` header on tombstones), so that `nats kv` can look into them. The fields:
+https://docs.nats.io/nats-concepts/jetstream/streams.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,18 @@ async def test_a_follower_survives_a_crash_of_the_broker(server: NatsServer, sto
     await following.stop()
 
 
+async def _crash_repeatedly(server: NatsServer, ledger: Mapping[str, bytes], *, times: int) -> None:
+    for _ in range(times):
+        enough = len(ledger) + 500
+
+        async def written(enough: int = enough) -> bool:
+            return len(ledger) >= enough
+
+        await eventually(written)
+        server.kill()
+        await server.start()
+
+
 async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(
     server: NatsServer, store: JetStreamStore
 ) -> None:
@@ -118,17 +130,11 @@ async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(
             count += 1
 
     writers = [asyncio.create_task(writer(i)) for i in range(60)]
-    for _ in range(3):
-        enough = len(ledger) + 500
-
-        async def written(enough: int = enough) -> bool:
-            return len(ledger) >= enough
-
-        await eventually(written)
-        server.kill()
-        await server.start()
-    stop.set()
-    await asyncio.gather(*writers)
+    try:
+        await _crash_repeatedly(server, ledger, times=3)
+    finally:
+        stop.set()
+        await asyncio.gather(*writers)
     last = await store.last_revision()
     await seen.until(lambda: seen.revision >= last)
     assert {key: seen.view.get(key) for key in ledger} == ledger

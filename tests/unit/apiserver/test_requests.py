@@ -16,6 +16,7 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 STRICT = (
     'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica"'
 )
+OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request: b != default"
 MATCH_ALONE = (
     'ListOptions "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden '
     "unless resourceVersion is provided"
@@ -51,7 +52,7 @@ async def test_object_lives(tmp_path: Path) -> None:
         ("PUT", f"{DEPLOYMENTS}/web", deployment("web"), (404, "NotFound", 'deployments.apps "web" not found')),
         ("POST", "/api/v1/namespaces/none/configmaps", configmap(), (404, "NotFound", 'namespaces "none" not found')),
         ("POST", CONFIGMAPS, {**configmap(), "metadata": {"name": "a", "namespace": "b"}},
-         (400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request: b != default")),
+         (400, "BadRequest", OTHER_NAMESPACE)),
         ("POST", f"{DEPLOYMENTS}", {**deployment("x"), "apiVersion": "v1"},
          (400, "BadRequest", "the API version in the data (v1) does not match the expected API version (apps/v1)")),
         ("POST", f"{DEPLOYMENTS}?fieldValidation=Strict",
