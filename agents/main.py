@@ -14,6 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from agents.dns.cluster import open_dns
 from agents.network.fake import FakePodNetwork
 from agents.network.node import open_network
 from agents.node.agent import NodeAgent, Ports
@@ -36,7 +37,7 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import SystemClock
 from mesh.config import AgentConfig
 from mesh.errors import Terminal
-from mesh.objects.kinds import NODES
+from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ async def _real_node(
         )
     )
     network = await open_network(config, informers.get_or_create(NODES))
+    services, slices = informers.get_or_create(SERVICES), informers.get_or_create(ENDPOINTSLICES)
+    dns = await open_dns(config, services, slices, clock, random.SystemRandom())
     reach = SocketReach()
     fence = WatchdogFence(state / "fence", config.fence_seconds, clock)
     fence.start_watchdog()
@@ -141,6 +144,7 @@ async def _real_node(
     finally:
         await runtime.close()
         await reach.close()
+        await dns.close()
         await network.close()
 
 

@@ -13,7 +13,7 @@ import signal
 from pathlib import Path
 
 from controlplane.apiserver.assembly import start as start_api
-from controlplane.controllers.table import controllers
+from controlplane.manager.manager import ControllerManager
 from controlplane.scheduler.loop import NAME, Scheduler
 from mesh.api.local import LocalTransport
 from mesh.api.port import User
@@ -25,7 +25,7 @@ from mesh.bus.nats import NatsBus
 from mesh.bus.streams import StreamHub
 from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
-from mesh.client.runtime import Runtime
+from mesh.client.leader import LeaderElector
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock, SystemClock
 from mesh.config import ServerConfig
@@ -36,6 +36,8 @@ from mesh.store.jetstream import open_store
 log = logging.getLogger("covey.server")
 
 ITSELF = User("system:covey:server", ("system:masters", "system:authenticated"))
+SCHEDULER_ELECTION = "covey-scheduler"
+"""The Lease in kube-system; the controllers have one of their own."""
 BROKER_PATIENCE = 60.0
 """Seconds to wait for the broker when starting; then the process ends with a sentence and is started again."""
 
@@ -50,6 +52,7 @@ async def run(config: ServerConfig) -> None:
         store = await open_store(store_connection, objects_bucket(config.replicas), clock)
         events = await open_store(store_connection, events_bucket(config.replicas), clock)
         hub = StreamHub(bus)
+        await hub.start()
         server = await start_api(config, store, events, NodeCaller(bus, hub), clock=clock, rng=rng)
         front = ApiServer(bus, hub, server.api, IdentityBook(Path(config.identities_file)).user)
         await front.start()
@@ -61,6 +64,7 @@ async def run(config: ServerConfig) -> None:
         deciding.cancel()
         await asyncio.gather(deciding, return_exceptions=True)
         await front.close()
+        await hub.close()
         await server.stop()
         await store.close()
         await events.close()
@@ -72,17 +76,17 @@ async def run(config: ServerConfig) -> None:
 
 
 async def decide(config: ServerConfig, client: Client, bus: NatsBus, clock: Clock, rng: random.Random) -> None:
-    """Scheduler and controllers, until cancelled."""
+    """Scheduler and controllers, until cancelled. Both stand for election under this server's NKEY: started again, it
+    leads again at once, without waiting for its own old Lease to run out."""
     informers = SharedInformers(client, rng)
     events = EventBroadcaster(client, clock)
-    runtime = Runtime(client, informers, events, clock, rng)
     ca = (Path(config.pki_dir) / "ca.crt").read_text()
-    for controller in controllers(config, ca):
-        runtime.add(controller)
+    manager = ControllerManager(client, informers, bus, config, clock=clock, rng=rng, ca=ca, identity=bus.identity)
     pods, nodes = informers.get_or_create(PODS), informers.get_or_create(NODES)
     scheduler = Scheduler(client, pods, nodes, events.recorder(NAME), clock)
+    elector = LeaderElector(client, clock, rng, name=SCHEDULER_ELECTION, identity=bus.identity)
     async with asyncio.TaskGroup() as tasks:
-        for work in (informers.run(), events.run(), runtime.run(), scheduler.run()):
+        for work in (informers.run(), events.run(), manager.run(), elector.run(scheduler.run)):
             tasks.create_task(work)
 
 

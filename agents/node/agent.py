@@ -58,6 +58,9 @@ T = TypeVar("T", SandboxStatus, ContainerStatus)
 
 RELIST_SECONDS = 60.0
 FENCE_LOOK_SECONDS = 0.5
+COLLECT_SECONDS = 300.0
+COLLECT_ABOVE, COLLECT_UNTIL = 0.85, 0.80
+"""Parts of the disk in use: kubelet's imageGCHighThresholdPercent and imageGCLowThresholdPercent."""
 RUNTIME_RETRY_SECONDS = 1.0
 
 
@@ -165,6 +168,7 @@ class NodeAgent:
                     tasks.create_task(self._look_at_fence(self.ports.fence))
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
+                tasks.create_task(self._collect_images())
                 self._pods.add_handler(self._pod_changed)
                 await self._pods.synced()
                 tasks.create_task(self._settle())
@@ -362,6 +366,22 @@ class NodeAgent:
                     await self.ports.checkpoints.remove(uid)
                 else:
                     await self.ports.checkpoints.save(uid, checkpoint)
+
+    async def _collect_images(self) -> None:
+        """Make room when the disk is nearly full."""
+
+        def used() -> float:
+            pressure = self.ports.pressure()
+            return 1 - pressure.disk_free / pressure.disk_total
+
+        while True:
+            await asyncio.sleep(COLLECT_SECONDS)
+            if used() < COLLECT_ABOVE:
+                continue
+            try:
+                await self.context.images.collect(lambda: used() < COLLECT_UNTIL)
+            except RuntimeFailure as error:
+                log.warning("image.collection_failed node=%s reason=%s", self.config.node, error)
 
     async def _follow_runtime(self) -> None:
         """The runtime's doorbells; after a break everything is read again."""

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -90,8 +90,8 @@ class Images:
         self._pulls: dict[str, asyncio.Task[Image]] = {}
         self._delays: dict[tuple[str, str], int] = {}
         """Seconds that the last failure of (pod, image) had to wait."""
-        self.pulled: set[str] = set()
-        """Ids of images that this agent fetched: only these may be collected."""
+        self._used: dict[str, float] = {}
+        """Ids of images that this agent fetched, and when a container last wanted each: only these may be collected."""
 
     async def ensure(self, container: Object, pod_uid: str, secrets: Sequence[Object], say: Say) -> Image | Failure:
         """The container's image, or why it is not there and when to try again, after having told the events."""
@@ -104,6 +104,7 @@ class Images:
             say("Warning", "InspectFailed", f'Failed to inspect image "{reference}": {error.message}')
             return self._fail(pod_uid, reference, error.reason, error.message)
         if image is not None and policy != "Always":
+            self._note_use(image)
             say(
                 "Normal",
                 "Pulled",
@@ -149,8 +150,30 @@ class Images:
     async def _fetch(self, reference: str, credentials: Mapping[str, str] | None) -> Image:
         async with self._slots:
             image = await self._runtime.pull(reference, credentials=credentials)
-        self.pulled.add(image.id)
+        self._used[image.id] = self._clock.monotonic()
         return image
+
+    def _note_use(self, image: Image) -> None:
+        if image.id in self._used:
+            self._used[image.id] = self._clock.monotonic()
+
+    async def collect(self, free_enough: Callable[[], bool]) -> None:
+        """Remove images that we pulled and nobody uses, the longest unused first, until `free_enough()`."""
+        in_use = {container.image_id for container in await self._runtime.containers()}
+        for image_id in sorted(self._used, key=lambda i: self._used[i]):
+            if free_enough():
+                return
+            if image_id in in_use:
+                continue
+            try:
+                await self._runtime.remove_image(image_id)
+            except RuntimeAway:
+                raise
+            except RuntimeFailure as error:
+                log.info("image.kept image=%s reason=%s", image_id, error.message)
+                continue
+            log.info("image.collected image=%s", image_id)
+            del self._used[image_id]
 
     def _fail(self, pod_uid: str, reference: str, reason: str, message: str) -> Failure:
         """A failure whose next try waits twice as long as the last one did."""

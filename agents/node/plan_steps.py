@@ -97,10 +97,12 @@ def start(steps: Steps, container: Object) -> None:
         steps.add(EnsureImage(name))
     elif image is Present.READY and steps.ready and sandbox is not None:
         attempt = next_attempt(steps.pod, name, observed)
-        if half_made and latest is not None and latest.sandbox_id == sandbox.id:
-            attempt = latest.attempt  # created before the agent was interrupted: the runtime knows it again
         previous = None if latest is None or image_changed(container, latest) else latest
-        steps.add(StartContainer(name, attempt, sandbox.id, backoff.next_label(previous)))
+        label = backoff.next_label(previous)
+        if half_made and latest is not None and latest.sandbox_id == sandbox.id:
+            # Created before the agent was interrupted: the runtime knows it again.
+            attempt, label = latest.attempt, latest.labels.get(backoff.DELAY_LABEL, "0")
+        steps.add(StartContainer(name, attempt, sandbox.id, label))
 
 
 def keep_or_stop(steps: Steps, container: Object, running: ContainerStatus) -> bool:

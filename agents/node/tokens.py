@@ -15,6 +15,8 @@ from mesh.objects.kinds import SERVICEACCOUNTS
 from mesh.objects.meta import name_of, namespace_of, parse_time, uid_of
 from mesh.objects.types import Object
 
+RETRY_AFTER = timedelta(seconds=30)
+"""After a failed attempt."""
 RENEW_AT = 0.8
 """Part of a token's life after which it is replaced."""
 
@@ -32,11 +34,13 @@ class Tokens:
         self._client = client
         self._clock = clock
         self._tokens: dict[str, dict[TokenNeed, _Token]] = {}
+        self._next_try: dict[str, datetime] = {}
 
     async def fetch(self, pod: Object) -> dict[TokenNeed, str]:
         """A valid token for every need of the pod. Raises `ApiError`."""
         known = self._tokens.setdefault(uid_of(pod), {})
         now = self._clock.now()
+        self._next_try[uid_of(pod)] = now + RETRY_AFTER
         for need in token_needs(pod):
             token = known.get(need)
             if token is None or now >= token.renew_at:
@@ -65,15 +69,17 @@ class Tokens:
         return _Token(answer["status"]["token"], asked + (expires - asked) * RENEW_AT)
 
     def renew_at(self, pod: Object) -> datetime | None:
-        """When the first of the pod's tokens has to be replaced; soon for one that is not known (after a restart)."""
+        """When the first of the pod's tokens has to be replaced; at once for one that is not known, as after a restart
+        of the agent. None for a pod without tokens."""
         needs = list(token_needs(pod))
-        known = self._tokens.get(uid_of(pod), {})
         if not needs:
             return None
-        if any(need not in known for need in needs):
-            return self._clock.now() + timedelta(seconds=60)
-        return min(known[need].renew_at for need in needs)
+        known = self._tokens.get(uid_of(pod), {})
+        now = self._clock.now()
+        due = now if any(need not in known for need in needs) else min(known[need].renew_at for need in needs)
+        return max(due, self._next_try.get(uid_of(pod), now))
 
     def forget(self, pod_uid: str) -> None:
         """The pod is gone."""
         self._tokens.pop(pod_uid, None)
+        self._next_try.pop(pod_uid, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from agents.node.ports import ContainerStatus, RuntimeAway, RuntimeFailure, Sand
 from agents.node.prober import PodProbes
 from agents.node.status import pod_status
 from agents.node.termination_message import last_words
+from agents.node.volumes import VolumeError
 from mesh.errors import ApiError
 from mesh.objects.meta import is_deleting, name_of, namespace_of, parse_time, uid_of
 from mesh.objects.types import Object
@@ -115,7 +116,7 @@ class PodWorker:
         """A ConfigMap or Secret that the pod names has changed."""
         self.memory.retry_config()
         if self.memory.volumes_ready and not self._gone and not is_deleting(self.pod):
-            self._spawn("refresh", self._refresh(), 0)
+            self._spawn("refresh", self._refresh, 0)
         self._bell.set()
 
     def sandboxes_seen(self, sandboxes: list[SandboxStatus], version: int) -> None:
@@ -176,14 +177,26 @@ class PodWorker:
         self._probes.sync(self.pod, observed, ending=ending)
         chosen = plan(self.pod, observed, now, gone=self._gone)
         self._again_at = chosen.again_at
+        if self.memory.volumes_ready and not ending:
+            self._renew_tokens(now)
         for action in chosen.actions:
-            key = background_key(action)
-            if key:
-                self._begin(key, action)
-                continue
-            self._bell.set()
-            if not await self._do(action):
-                return
+            if key := background_key(action):
+                self._begin(key, action)  # first: images come in while the sandbox is made
+        for action in chosen.actions:
+            if not background_key(action):
+                self._bell.set()
+                if not await self._do(action):
+                    return
+
+    def _renew_tokens(self, now: datetime) -> None:
+        """Replace service account tokens in time."""
+        due = self._context.tokens.renew_at(self.pod)
+        if due is None:
+            return
+        if due <= now:
+            self._spawn("refresh", self._refresh, 0)
+        else:
+            self._again_at = due if self._again_at is None else min(due, self._again_at)
 
     async def _read(self) -> None:
         """Containers as they are now; read again when something happened meanwhile."""
@@ -259,22 +272,24 @@ class PodWorker:
         now = self._context.clock.monotonic()
         ends_by = now + action.grace_seconds if isinstance(action, StopContainer) else 0.0
         known = self._background.get(key)
-        if known is not None and not known.task.done():
-            if not isinstance(action, StopContainer) or ends_by > known.ends_by - 2:
-                return
-            known.task.cancel()
+        busy = known is not None and not known.task.done()
+        if known is not None and busy and (not isinstance(action, StopContainer) or ends_by > known.ends_by - 2):
+            return
         log.debug("pod.action pod=%s action=%s", self._name(), action)
-        self._spawn(key, self._executor.run(action, self.status), ends_by)
+        self._spawn(key, lambda: self._executor.run(action, self.status), ends_by)
 
-    def _spawn(self, key: str, work: object, ends_by: float) -> None:
+    def _spawn(self, key: str, work: Callable[[], Coroutine[None, None, None]], ends_by: float) -> None:
+        known = self._background.get(key)
+        if known is not None:
+            known.task.cancel()
         task = asyncio.ensure_future(self._guard(key, work))
         self._background[key] = _Running(task, ends_by)
 
-    async def _guard(self, key: str, work: object) -> None:
+    async def _guard(self, key: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a long action; its faults are logged and planned around."""
         try:
-            await work  # type: ignore[misc]
-        except (RuntimeFailure, ApiError, OSError) as error:
+            await work()
+        except (RuntimeFailure, ApiError, VolumeError, OSError) as error:
             log.warning("pod.action_failed pod=%s action=%s reason=%s", self._name(), key, error)
             await asyncio.sleep(RUNTIME_AWAY_SECONDS)
         finally:

@@ -107,13 +107,13 @@ async def start(
             clock=clock,
         )
     )
-    bootstrap = Bootstrap(config, registry, writes)
-    await bootstrap.ensure()
-    await allocation.repair()
     server, port = None, 0
     if https:
         server = HttpsServer(api, Authenticator(tokens.authenticate))
         port = await _listen(server, config, keys)
+    bootstrap = Bootstrap(config, port or config.port, registry, writes)
+    await bootstrap.ensure()
+    await allocation.repair()
     running = RunningServer(api, registry, server, port)
     running.spawn(asyncio.create_task(bootstrap.keep()))
     running.spawn(asyncio.create_task(_repair(allocation)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mesh.objects.kinds import EVENTS, Resource
 from mesh.objects.meta import Key, is_deleting, key_of, name_of, namespace_of, thaw, uid_of
 from mesh.objects.types import Object
-from mesh.plan.actions import NOTHING, Action, Delete, Plan, Read, Record, Update
+from mesh.plan.actions import NOTHING, Delete, Plan, Read, Record, Update
 from mesh.plan.controller import Caches, MapToKeys, Observed, Watch
 
 FOREGROUND = "foregroundDeletion"

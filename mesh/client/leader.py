@@ -42,6 +42,9 @@ class Timing:
             raise ValueError("lease_duration must exceed renew_deadline, and that retry_period")
 
 
+DEFAULT_TIMING = Timing()
+
+
 class LeaderElector:
     """One candidate, `identity`, for the Lease `name` in `namespace`."""
 
@@ -54,7 +57,7 @@ class LeaderElector:
         name: str,
         identity: str,
         namespace: str = "kube-system",
-        timing: Timing = Timing(),
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -196,7 +199,8 @@ class LeaderElector:
             return
         lease = thaw(self._lease)
         now = format_micro_time(self._clock.now())
-        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        del lease["spec"]["holderIdentity"]
+        lease["spec"] |= {"leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
         try:
             async with asyncio.timeout(1.0):
                 self._observe(await self._client.update(LEASES, lease))

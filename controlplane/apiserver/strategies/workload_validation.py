@@ -46,3 +46,16 @@ def validate_workload_template(spec: Object, selector: Selector | None, path: st
         sentence = f"activeDeadlineSeconds in {kind} is not Supported"
         found.append(causes.forbidden(f"{path}.spec.activeDeadlineSeconds", sentence))
     return found
+
+
+def validate_status_counts(status: Object, parts: tuple[str, ...]) -> list[Cause]:
+    """Parts of the replicas are no more than all of them, and no more are available than ready."""
+    total, ready, available = (status.get(field, 0) for field in ("replicas", "readyReplicas", "availableReplicas"))
+    found = [
+        causes.invalid(f"status.{field}", status.get(field, 0), "cannot be greater than status.replicas")
+        for field in parts
+        if status.get(field, 0) > total
+    ]
+    if available > ready:
+        found.append(causes.invalid("status.availableReplicas", available, "cannot be greater than readyReplicas"))
+    return found
