@@ -78,40 +78,27 @@ def _plain_fields(properties: dict[str, Object]) -> dict[str, type]:
     }
 
 
-@cache
-def _object_checker(name: str) -> Checker:
-    """The checker of a Go struct. Field checkers are made at first use, since definitions may refer to each other."""
-    schema = definitions()[name]
-    struct = name.rpartition(".")[2]
-    properties: dict[str, Object] = schema.get("properties") or {}
-    required = frozenset(schema.get("required") or ())
-    wanted = go_type({"$ref": name})
-    fields: dict[str, Checker] = {}
-    plain = _plain_fields(properties)
+class _Struct:
+    """The checker of one Go struct. Field checkers are made at first use, since definitions may refer to each other."""
 
-    def compiled(key: str) -> Checker | None:
-        if key in properties:
-            fields[key] = _field_checker(properties[key], keep_empty=key in required)
-        return fields.get(key)
+    def __init__(self, name: str) -> None:
+        schema = definitions()[name]
+        self._name = name.rpartition(".")[2]
+        self._go_type = go_type({"$ref": name})
+        self._properties: dict[str, Object] = schema.get("properties") or {}
+        self._required = frozenset(schema.get("required") or ())
+        self._plain = _plain_fields(self._properties)
+        self._fields: dict[str, Checker] = {}
 
-    def check(value: Json, path: str, problems: list[str]) -> Json:
+    def check(self, value: Json, path: str, problems: list[str]) -> Json:
+        """Check and clean all fields of a dict."""
         if value.__class__ is not dict:
-            raise WrongType(json_kind(value), wanted)
-        dropped = []
+            raise WrongType(json_kind(value), self._go_type)
+        plain, dropped = self._plain, []
         for key, item in value.items():
-            if item.__class__ is plain.get(key, check):
+            if item.__class__ is plain.get(key, self):
                 continue
-            field = fields.get(key) or compiled(key)
-            at = f"{path}.{key}" if path else key
-            result = DROP
-            if field is None:
-                problems.append(f'unknown field "{at}"')
-            elif item is not None:
-                try:
-                    result = field(item, at, problems)
-                except WrongType as error:
-                    error.locate(struct, key, at)
-                    raise
+            result = self._check_field(key, item, f"{path}.{key}" if path else key, problems)
             if result is DROP:
                 dropped.append(key)
             elif result is not item:
@@ -120,7 +107,26 @@ def _object_checker(name: str) -> Checker:
             del value[key]
         return value
 
-    return check
+    def _check_field(self, key: str, item: Json, path: str, problems: list[str]) -> Json:
+        checker = self._fields.get(key)
+        if checker is None:
+            if key not in self._properties:
+                problems.append(f'unknown field "{path}"')
+                return DROP
+            checker = _field_checker(self._properties[key], keep_empty=key in self._required)
+            self._fields[key] = checker
+        if item is None:
+            return DROP
+        try:
+            return checker(item, path, problems)
+        except WrongType as error:
+            error.locate(self._name, key, path)
+            raise
+
+
+@cache
+def _object_checker(name: str) -> Checker:
+    return _Struct(name).check
 
 
 def _field_checker(schema: Object, *, keep_empty: bool = False) -> Checker:

@@ -52,6 +52,7 @@ class WrongType(Mismatch):
 
 
 def json_kind(value: Json) -> str:
+    """What Go's decoder calls the JSON type of a value."""
     match value:
         case bool():
             return "bool"
@@ -66,10 +67,13 @@ def json_kind(value: Json) -> str:
 
 
 def anything(value: Json, _path: str, _problems: list[str]) -> Json:
+    """Values whose shape nobody prescribes."""
     return value
 
 
 def plain_checker(kind: type, wanted: str) -> Checker:
+    """The checker of values that need only be of a Python type; `wanted` is what Go calls it."""
+
     def check(value: Json, _path: str, _problems: list[str]) -> Json:
         if value.__class__ is not kind:
             raise WrongType(json_kind(value), wanted)
@@ -79,6 +83,8 @@ def plain_checker(kind: type, wanted: str) -> Checker:
 
 
 def integer_checker(width: str) -> Checker:
+    """The checker of integers that fit into `width` ("int32", "int64")."""
+
     low, high = _INT_RANGES[width]
 
     def check(value: Json, _path: str, _problems: list[str]) -> Json:
@@ -91,12 +97,14 @@ def integer_checker(width: str) -> Checker:
 
 
 def number(value: Json, _path: str, _problems: list[str]) -> Json:
+    """Any number."""
     if value.__class__ not in {int, float}:
         raise WrongType(json_kind(value), "float64")
     return value
 
 
 def quantity_text(value: Json, _path: str, _problems: list[str]) -> Json:
+    """A quantity, as text or number; kept as canonical text."""
     text = value if value.__class__ is str else str(value)
     if value.__class__ not in {str, int, float}:
         raise Mismatch(quantity.WRONG_FORMAT)
@@ -108,6 +116,7 @@ def quantity_text(value: Json, _path: str, _problems: list[str]) -> Json:
 
 
 def int_or_string(value: Json, _path: str, _problems: list[str]) -> Json:
+    """A 32-bit integer or a string."""
     if value.__class__ is str:
         return value
     low, high = _INT_RANGES["int32"]
@@ -120,10 +129,12 @@ def int_or_string(value: Json, _path: str, _problems: list[str]) -> Json:
 
 
 def time_text(value: Json, _path: str, _problems: list[str]) -> Json:
+    """A `metav1.Time`."""
     return _timestamp(value, timestamps.canonical_time)
 
 
 def micro_time(value: Json, _path: str, _problems: list[str]) -> Json:
+    """A `metav1.MicroTime`."""
     return _timestamp(value, timestamps.canonical_micro_time)
 
 
@@ -138,6 +149,7 @@ def _timestamp(value: Json, canonical: Callable[[str], str]) -> Json:
 
 
 def base64_text(value: Json, _path: str, _problems: list[str]) -> Json:
+    """Bytes as base64 text; line breaks in it go."""
     if value.__class__ is not str:
         raise WrongType(json_kind(value), "[]uint8")
     text = value.replace("\n", "").replace("\r", "")
