@@ -60,7 +60,7 @@ async def _serve(console: Console, cluster: Cluster) -> None:
         rows = [(f"from here, {n.name}", f"http://{n.address}:{_node_port(service)}/") for n in cluster.nodes]
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in ("FETCHED", "ADDRESS", "ANSWER"):
-            table.add_column(column)
+            table.add_column(column, no_wrap=True)
         for label, url in rows:
             table.add_row(label, url, await asyncio.to_thread(_fetch, url))
         inside = f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}/"
@@ -128,6 +128,8 @@ async def _fetch_inside(session: Session, url: str) -> tuple[str, str]:
 def _what_next(console: Console, layout: Layout, cluster: Cluster) -> None:
     console.print()
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
     covey = ".venv/bin/covey"
     for command, meaning in (
         (f"{covey} get all -o wide", "what runs, and where"),
