@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.pod_defaults import default_template
+from controlplane.apiserver.strategies.pod_warnings import workload_warnings
 from controlplane.apiserver.strategies.replicasets import SCALE
 from controlplane.apiserver.strategies.strategy import Strategy, UpdateRule
 from controlplane.apiserver.strategies.workload_validation import (
@@ -131,4 +132,5 @@ STRATEGY = Strategy(
         "status": UpdateRule(prepare=_prepare_status, validate=_validate_status),
     },
     scale=SCALE,
+    warnings=workload_warnings,
 )

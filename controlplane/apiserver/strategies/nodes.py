@@ -14,9 +14,6 @@ from mesh.errors import Cause
 from mesh.objects import kinds, names, quantity
 from mesh.objects.types import Object
 
-_OTHER_CHANGE = "node updates may only change labels, taints, or capacity"
-_CHANGEABLE = frozenset({"podCIDR", "podCIDRs", "providerID", "taints", "unschedulable", "configSource"})
-
 
 def _default(node: Object) -> None:
     node.setdefault("spec", {})
@@ -92,9 +89,9 @@ def _validate_update(new: Object, old: Object) -> list[Cause]:
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         sentence = 'node updates may not change providerID except from "" to valid'
         found.append(causes.forbidden("spec.providerID", sentence))
-    found += validate_taints(spec.get("taints") or (), "spec.taints")
-    if any(spec.get(field) != before.get(field) for field in {*spec, *before} - _CHANGEABLE):
-        found.append(causes.forbidden("", _OTHER_CHANGE))
+    found += validate_taints(spec.get("taints") or (), "metadata.taints")
+    if spec.get("externalID") != before.get("externalID"):
+        found.append(causes.forbidden("spec.externalID", "may not be updated"))
     return found
 
 

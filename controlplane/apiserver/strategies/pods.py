@@ -12,6 +12,7 @@ from controlplane.apiserver.strategies.pod_updates import (
     validate_resize,
 )
 from controlplane.apiserver.strategies.pod_validation import validate_pod
+from controlplane.apiserver.strategies.pod_warnings import pod_spec_warnings
 from controlplane.apiserver.strategies.strategy import Strategy, UpdateRule
 from controlplane.apiserver.strategies.writing import (
     bump_generation,
@@ -106,11 +107,11 @@ def _grace_period(pod: Object, requested: int | None) -> int:
 
 
 def _warnings(pod: Object) -> list[str]:
-    name = pod["metadata"].get("name", "")
-    if not (sentences := names.dns1123_label(name)):
-        return []
-    intro = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior"
-    return [f"{intro}; a DNS label is recommended: [{' '.join(sentences)}]"]
+    found = pod_spec_warnings(pod["spec"], "spec")
+    if sentences := names.dns1123_label(pod["metadata"].get("name", "")):
+        intro = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior"
+        found.insert(0, f"{intro}; a DNS label is recommended: [{' '.join(sentences)}]")
+    return found
 
 
 def _status_field(field: str, pod: Object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.pod_defaults import default_template
+from controlplane.apiserver.strategies.pod_warnings import workload_warnings
 from controlplane.apiserver.strategies.strategy import ScaleRule, Strategy, UpdateRule
 from controlplane.apiserver.strategies.workload_validation import (
     validate_selector,
@@ -72,4 +73,5 @@ STRATEGY = Strategy(
         "status": UpdateRule(prepare=keep_spec, validate=_validate_status),
     },
     scale=SCALE,
+    warnings=workload_warnings,
 )

@@ -29,7 +29,7 @@ VALID = {
 
 @pytest.mark.parametrize("resource", BUILT_IN, ids=lambda resource: resource.kind)
 @given(seed=st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_creating_and_updating(resource: Resource, seed: int) -> None:
     strategy = strategy_for(resource)
     obj = body(resource.api_version, resource.kind, random.Random(seed))
@@ -42,6 +42,7 @@ def test_creating_and_updating(resource: Resource, seed: int) -> None:
     strategy.prepare_create(obj)
     before = copy.deepcopy(obj)
     invalid(resource, "web", strategy.validate_create(obj)).to_status()
+    strategy.warnings(obj)
     assert obj == before, "validation changed the object"
     old = manifests.stored(VALID[resource.kind])
     for subresource in strategy.updates:
@@ -53,7 +54,7 @@ def test_creating_and_updating(resource: Resource, seed: int) -> None:
 
 @pytest.mark.parametrize("resource", BUILT_IN, ids=lambda resource: resource.kind)
 @given(seed=st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_defaulting_twice_is_defaulting_once(resource: Resource, seed: int) -> None:
     obj = body(resource.api_version, resource.kind, random.Random(seed))
     strategy = strategy_for(resource)
@@ -67,7 +68,7 @@ def test_defaulting_twice_is_defaulting_once(resource: Resource, seed: int) -> N
 
 @pytest.mark.parametrize("resource", BUILT_IN, ids=lambda resource: resource.kind)
 @given(seed=st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_printing_any_status(resource: Resource, seed: int) -> None:
     rng = random.Random(seed)
     obj = manifests.stored(VALID[resource.kind])

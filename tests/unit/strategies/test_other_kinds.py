@@ -133,7 +133,7 @@ def test_a_node_is_created_with_its_status_and_its_capacity_is_allocatable() -> 
     [
         ({"spec__podCIDRs": ["10.64.2.0/24"]}, "spec.podCIDRs: Forbidden: node updates may not change podCIDR except"),
         ({"spec__providerID": "b"}, 'spec.providerID: Forbidden: node updates may not change providerID except from "'),
-        ({"spec__externalID": "x"}, ": Forbidden: node updates may only change labels, taints, or capacity"),
+        ({"spec__externalID": "x"}, "spec.externalID: Forbidden: may not be updated"),
     ],
 )  # fmt: skip
 def test_what_a_node_keeps(change: dict[str, Any], message: str) -> None:

@@ -327,11 +327,28 @@ def test_grace_period(change: dict[str, Any], requested: int | None, seconds: in
     assert STRATEGY.grace_period(changed(stored(POD), **change), requested) == seconds
 
 
-def test_a_long_name_earns_a_warning() -> None:
-    assert STRATEGY.warnings(changed(POD, metadata__name="a.b"))[0].startswith(
-        "metadata.name: this is used in the Pod's"
-    )
-    assert STRATEGY.warnings(POD) == []
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        ({"metadata__name": "a.b"}, "metadata.name: this is used in the Pod's hostname, which can result in"),
+        ({C0 + "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+         'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply'),
+        ({C0 + "ports": [{"containerPort": 80}, {"containerPort": 80}]},
+         "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"),
+        ({C0 + "resources": {"limits": {"memory": "100m"}}},
+         'spec.containers[0].resources.limits[memory]: fractional byte value "100m" is invalid, must be an integer'),
+        ({"spec__terminationGracePeriodSeconds": -1}, "spec.terminationGracePeriodSeconds: must be >= 0; negative"),
+        ({"spec__imagePullSecrets": [{"name": ""}]}, 'spec.imagePullSecrets[0]: invalid empty name ""'),
+    ],
+)  # fmt: skip
+def test_warnings(given: dict[str, Any], warning: str) -> None:
+    pod = stored(changed(POD, **given))
+    assert create_causes(pod) == []
+    assert STRATEGY.warnings(pod)[0].startswith(warning)
+
+
+def test_a_plain_pod_earns_no_warning() -> None:
+    assert STRATEGY.warnings(stored(POD)) == []
 
 
 def test_field_selectors() -> None:

@@ -170,3 +170,12 @@ def test_scale(resource: kinds.Resource) -> None:
     assert (rule.replicas(obj), rule.status_replicas(obj), rule.selector(obj)) == (3, 2, "app=web")
     rule.set_replicas(obj, 5)
     assert obj["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("manifest", [DEPLOYMENT, REPLICASET])
+def test_warnings_about_the_template(manifest: dict[str, Any]) -> None:
+    strategy = strategy_for(kinds.DEPLOYMENTS if manifest is DEPLOYMENT else kinds.REPLICASETS)
+    assert strategy.warnings(stored(manifest)) == []
+    twice = [{"name": "A", "value": "1"}] * 2
+    warned = strategy.warnings(stored(changed(manifest, spec__template__spec__containers__0__env=twice)))
+    assert warned[0].startswith('spec.template.spec.containers[0].env[1]: hides previous definition of "A"')
