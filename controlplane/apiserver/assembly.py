@@ -85,7 +85,7 @@ async def start(
     simulation). Raises `Terminal` when the port or the certificates cannot be used.
     """
     clock = clock or SystemClock()
-    rng = rng or random.SystemRandom()
+    rng = rng or random.Random()
     keys = _keys(config, clock)
     registry = await _registry(store, events_store, clock)
     tokens = Tokens(keys.service_account_key.read_bytes(), registry, clock)

@@ -45,7 +45,7 @@ def _default(deployment: Object) -> None:
 def _validate(deployment: Object) -> list[Cause]:
     spec = deployment["spec"]
     found = non_negative_fields(spec, ("replicas",), "spec")
-    selector, wrong = validate_selector(spec, "spec", "deployment")
+    selector, wrong = validate_selector(spec, "spec")
     found += wrong
     found += validate_workload_template(spec, selector, "spec.template", "ReplicaSet")
     found += _validate_strategy(spec.get("strategy") or {}, "spec.strategy")

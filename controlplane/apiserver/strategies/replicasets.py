@@ -32,7 +32,7 @@ def _default(replica_set: Object) -> None:
 def _validate(replica_set: Object) -> list[Cause]:
     spec = replica_set["spec"]
     found = non_negative_fields(spec, ("replicas", "minReadySeconds"), "spec")
-    selector, wrong = validate_selector(spec, "spec", "replicaset")
+    selector, wrong = validate_selector(spec, "spec")
     found += wrong
     return found + validate_workload_template(spec, selector, "spec.template", "ReplicaSet")
 

@@ -14,14 +14,15 @@ from mesh.objects.labels import Selector
 from mesh.objects.types import Object
 
 
-def validate_selector(spec: Object, path: str, kind: str) -> tuple[Selector | None, list[Cause]]:
+def validate_selector(spec: Object, path: str) -> tuple[Selector | None, list[Cause]]:
     """The selector if it can be used, and what is wrong with it."""
     selector = spec.get("selector")
     if selector is None:
         return None, [causes.required(f"{path}.selector")]
     found = validate_label_selector(selector, f"{path}.selector")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        sentence = f"empty selector is invalid for {kind}"
+        # Kubernetes says "deployment" here for ReplicaSets too.
+        sentence = "empty selector is invalid for deployment"
         found.append(causes.invalid(f"{path}.selector", selector, sentence))
     try:
         return labels.from_object(selector), found

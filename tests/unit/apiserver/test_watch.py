@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.apiserver import resourcecache, watcher
 from mesh.api.port import MERGE_PATCH
-from mesh.errors import Gone
+from mesh.errors import Gone, Timeout
 from mesh.store.memory import Engine
 from tests.support.apiserver import Cluster, pod, running
 
@@ -156,6 +156,12 @@ async def test_exact_and_future_revisions(tmp_path: Path) -> None:
         assert (await api.ok("GET", exact))["metadata"]["resourceVersion"] == revision
         await api.ok("DELETE", f"{CONFIGMAPS}/a")
         assert (await api.refused("GET", exact))[:2] == (410, "Expired")
+
+
+async def test_waiting_for_the_future_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        with pytest.raises(Timeout, match=r"^Timeout: Too large resource version: 999999, current: \d+$"):
+            await api.server.registry.caches[0].wait_for(999999, patience=0.01)
 
 
 async def test_two_servers_share_a_store(tmp_path: Path) -> None:

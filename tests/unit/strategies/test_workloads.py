@@ -49,7 +49,7 @@ def test_replicaset_defaults() -> None:
         ({"spec__replicas": -1}, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
         ({"spec__minReadySeconds": -1}, "spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0"),
         ({"spec__selector": None}, "spec.selector: Required value"),
-        ({"spec__selector": {}}, "spec.selector: Invalid value: {}: empty selector is invalid for"),
+        ({"spec__selector": {}}, "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
         ({"spec__template__metadata__labels": {"app": "x"}},
          'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`'),
         ({"spec__selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}},
