@@ -128,7 +128,7 @@ def _observe_node(kernel: Netlink, wanted: Iterable[Item]) -> list[Item]:
 def _own_namespaces(cluster: str) -> set[str]:
     """Named namespaces whose lo is marked as this cluster's. (Names alone could belong to a cluster "a-b" as well.)"""
     found = set()
-    for path in netns.RUN_DIR.glob(f"covey-{cluster}-*"):
+    for path in filter(os.path.ismount, netns.RUN_DIR.glob(f"covey-{cluster}-*")):
         with netns.within(path), Netlink() as kernel:
             marks = {alias.text for alias in kernel.aliases("lo")}
         if any(mark.startswith(names.node_alias(cluster, "")) for mark in marks):
@@ -139,6 +139,8 @@ def _own_namespaces(cluster: str) -> set[str]:
 def _add_namespace(cluster: str, node: str) -> bool:
     """Make sure that the node's namespace exists and is marked; says whether it has an eth0."""
     path = node_netns(cluster, node)
+    if path.exists() and not os.path.ismount(path):
+        path.unlink()  # left by an `ip netns add` that was killed, or by one in another mount namespace
     if not path.exists():
         _ip_netns("add", path.name)
     with netns.within(path), Netlink() as kernel:

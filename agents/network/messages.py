@@ -42,6 +42,7 @@ _LEAVING = 0x636F7679
 """Link group of links on their way out; nobody else's links are in it."""
 _IFF_UP = 1
 _NTF_SELF = 0x2
+_IFA_F_NODAD = 0x2
 _SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
 
@@ -174,6 +175,8 @@ def _address(item: Address) -> tuple[Object, list[tuple[str, Json]]]:
         "prefixlen": interface.network.prefixlen,
         "index": _index(item.device),
     }
+    if interface.version == 6:
+        fields["flags"] = _IFA_F_NODAD  # nobody else is on the link who could have it
     text = str(interface.ip)
     return fields, [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
 

@@ -9,6 +9,7 @@ reach goes on with the routes that are there.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,8 +154,12 @@ def prepare(config: AgentConfig) -> None:
 
 
 def base_items(config: AgentConfig) -> tuple[Item, ...]:
-    """The cluster DNS address lives on lo of every node: pods reach their own node's resolver without any proxying."""
-    return (Sysctl("net/ipv4/ip_forward", "1"), Address(f"{config.network.dns_address}/32", "lo"))
+    """Forwarding for the pods' families, and the cluster DNS address: it lives on lo of every node, so that pods reach
+    their own node's resolver without any proxying."""
+    versions = sorted({ipaddress.ip_network(cidr).version for cidr in config.network.pod_cidrs})
+    names_of = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+    dns = ipaddress.ip_address(config.network.dns_address)
+    return (*(Sysctl(names_of[v], "1") for v in versions), Address(f"{dns}/{dns.max_prefixlen}", "lo"))
 
 
 def remove_network(config: AgentConfig) -> None:

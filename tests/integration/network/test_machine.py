@@ -53,6 +53,14 @@ def test_a_namespace_recreated_under_its_name_is_wired_again():
             keeper.kill()
 
 
+def test_a_file_that_only_looks_like_a_namespace_is_replaced():
+    with raised(1) as topology:
+        path = node_netns(topology.cluster, "n1")
+        sh(f"umount {path}")
+        raise_nodes(topology)
+        assert pings(topology.nodes[0].address)
+
+
 def test_fewer_nodes_leave_the_others_alone():
     with raised(3) as topology:
         raise_nodes(lay_out(topology.cluster, topology.subnet, ["n1"]))

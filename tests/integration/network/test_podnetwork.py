@@ -1,6 +1,7 @@
 """Pods on one node, on the real kernel: attached, reachable, adopted after a restart, detached without trace."""
 
 import os
+import shlex
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -136,3 +137,28 @@ def test_the_callers_thread_stays_where_it_was(node):
     with netns.within(node[1]):
         assert netns.same("/proc/thread-self/ns/net", node[1])
     assert netns.same("/proc/thread-self/ns/net", "/proc/self/ns/net")
+
+
+@pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="IPv6 is off")
+async def test_both_families(node, tmp_path):
+    sh("sysctl -qw net.ipv6.conf.all.forwarding=1", node[1])
+    with namespace() as one, namespace() as two:
+        async with network(node, tmp_path) as pods:
+            await pods.configure(["10.250.7.0/24", "fd00:7::/64"])
+            sandbox = unique("s")
+            first = await pods.attach(sandbox, str(one))
+            assert first.addresses == ("10.250.7.2", "fd00:7::2")
+            second = await pods.attach(unique("s"), str(two))
+            before = sh("ip -d addr; ip route; ip -6 route; ip neigh show nud permanent", one)
+            assert await pods.attach(sandbox, str(one)) == first
+            assert sh("ip -d addr; ip route; ip -6 route; ip neigh show nud permanent", one) == before
+        sh(f"python3 -c {shlex.quote(_KNOCK.format(address=second.addresses[1]))}", one)
+
+
+_KNOCK = """
+import socket
+try:
+    socket.create_connection(("{address}", 9), 5)
+except ConnectionRefusedError:
+    pass  # the other pod answered
+"""
