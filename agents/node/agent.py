@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import TypeVar
 
+from agents.node.cgroups import Cgroups
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.context import NodeContext
 from agents.node.fence import Guarded
@@ -73,6 +74,7 @@ class Ports:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
+    cgroups: Cgroups
     checkpoints: Checkpoints
     reach: Reach
     machine: Machine
@@ -198,6 +200,7 @@ class NodeAgent:
             runtime=ports.runtime,
             network=ports.network,
             files=ports.files,
+            cgroups=ports.cgroups,
             reach=ports.reach,
             images=Images(ports.runtime, ports.clock),
             objects=self._objects,

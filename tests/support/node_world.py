@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
+from agents.node.cgroups import NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
@@ -145,6 +146,7 @@ class NodeWorld:
             runtime=self.runtime,
             network=self.network,
             files=self.files,
+            cgroups=NoCgroups(),
             checkpoints=self.checkpoints,
             reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
