@@ -171,6 +171,7 @@ class NodeAgent:
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
                 tasks.create_task(self._collect_images())
+                await self._services.synced()  # new containers get variables for every Service there is
                 self._pods.add_handler(self._pod_changed)
                 await self._pods.synced()
                 tasks.create_task(self._settle())

@@ -14,6 +14,7 @@ import orjson
 from agents.node.agent import NodeAgent, Ports
 from agents.node.cgroups import NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
+from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
@@ -133,6 +134,7 @@ class NodeWorld:
             state_dir="/nowhere",
             runtime="fake",
         )
+        self.fence: LoopFence | None = None
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -153,6 +155,7 @@ class NodeWorld:
             pressure=at_ease,
             clock=self.clock,
             rng=random.Random(2),
+            fence=self.fence,
         )
         self.agent = NodeAgent(self.config, ports, informers)
 

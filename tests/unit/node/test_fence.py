@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 from agents.node.fence import NEVER, FenceFiles, Guarded, next_look, overdue
+from agents.node.fence_guard import LoopFence
+from tests.support.node_world import NodeWorld, make_pod
 
 PODS = Guarded(8.0, {"u": "/covey/c-n/podu"})
 
@@ -61,3 +64,35 @@ def test_the_watchdog_notices_that_its_directory_is_gone(tmp_path: Path) -> None
         assert not files.still_locked_by(handle)
     finally:
         os.close(handle)
+
+
+@pytest.mark.looptime
+async def test_an_exclusive_pod_of_a_node_out_of_touch_ends_and_stays_ended() -> None:
+    world = NodeWorld()
+
+    def kill(uids: frozenset[str]) -> frozenset[str]:
+        hit = frozenset(c.spec.pod_uid for c in world.runtime._containers.values() if c.spec.pod_uid in uids)
+        world.runtime.kill_pods(uids)
+        return hit
+
+    world.fence = LoopFence(world.clock, 8.0, kill)
+    watching = asyncio.create_task(world.fence.run())
+    await world.start()
+    try:
+        pod = make_pod("only")
+        pod["metadata"]["annotations"] = {"covey.dev/exclusive": "true"}
+        world.create(pod)
+        world.create(make_pod("other"))
+        await world.until_phase("Running", "other")
+        assert world.pod("only")["status"]["phase"] == "Pending", "no heartbeat has been answered yet"
+        world.fence.answered(world.clock.boottime())
+        await world.until_phase("Running", "only")
+        shown = await world.until_phase("Failed", "only")
+        assert shown["status"]["reason"] == "Fenced"
+        assert world.pod("other")["status"]["phase"] == "Running"
+        world.fence.answered(world.clock.boottime())
+        await asyncio.sleep(5)
+        assert world.pod("only")["status"]["containerStatuses"][0]["restartCount"] == 0
+    finally:
+        await world.stop()
+        watching.cancel()
