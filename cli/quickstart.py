@@ -16,14 +16,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cli.arguments import Target
 from cli.cluster import Cluster
 from cli.layout import Layout
 from cli.manifests import read_manifests
 from cli.session import Session, connect
 from cli.up import Wanted, up
 from cli.verbs.apply import apply_one
-from cli.verbs.rollout import progress
-from mesh.errors import Terminal, Unavailable
+from cli.verbs.rollout import sentences
+from mesh.errors import Terminal
 from mesh.objects.kinds import DEPLOYMENTS, PODS, SERVICES
 from mesh.objects.types import Object
 
@@ -70,29 +71,10 @@ async def _serve(console: Console, cluster: Cluster) -> None:
 
 
 async def _rolled_out(session: Session, say: Callable[[str], None]) -> None:
-    by_name = f"metadata.name={NAME}"
     try:
         async with asyncio.timeout(ROLLOUT_SECONDS):
-            while True:
-                listing = await session.client.list(DEPLOYMENTS, session.namespace, field_selector=by_name)
-                for deployment in listing.items:
-                    sentence, done = progress(deployment)
-                    say(sentence)
-                    if done:
-                        return
-                try:
-                    async for event in session.client.watch(
-                        DEPLOYMENTS,
-                        session.namespace,
-                        resource_version=listing.resource_version,
-                        field_selector=by_name,
-                    ):
-                        sentence, done = progress(event.object)
-                        say(sentence)
-                        if done:
-                            return
-                except Unavailable:
-                    continue
+            async for sentence in sentences(session, Target(DEPLOYMENTS, NAME)):
+                say(sentence)
     except TimeoutError:
         raise Terminal(
             f"the rollout did not finish in {ROLLOUT_SECONDS:.0f} s: covey describe deployment {NAME}"
@@ -122,7 +104,7 @@ async def _fetch_inside(session: Session, url: str) -> tuple[str, str]:
     pods = (await session.client.list(PODS, session.namespace, label_selector=f"app={NAME}")).items
     running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
     name = (running or pods)[0]["metadata"]["name"]
-    query = tuple(("command", w) for w in ("wget", "-q", "-T", "5", "-O", "-", url))
+    query = tuple(("command", w) for w in ("timeout", "5", "wget", "-q", "-O", "-", url))
     deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
     while True:
         stream = await session.client.connect(

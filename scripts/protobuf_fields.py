@@ -1,3 +1,4 @@
+# ruff: noqa: INP001
 """Writes `controlplane/apiserver/protobuf_fields.py`: the protobuf field numbers of Kubernetes' types.
 
 Kubernetes publishes them as Go struct tags only. A kubectl binary carries those tags, with the types of the fields, in
@@ -15,13 +16,13 @@ import textwrap
 from pathlib import Path
 
 PACKAGES = (
-    "core/v1", "apps/v1", "discovery/v1", "coordination/v1", "policy/v1", "autoscaling/v1", "authentication/v1",
-    "batch/v1", "networking/v1", "rbac/v1", "storage/v1", "scheduling/v1", "authorization/v1",
-)  # fmt: skip
+    *("core/v1", "apps/v1", "discovery/v1", "coordination/v1", "policy/v1", "autoscaling/v1", "authentication/v1"),
+    *("batch/v1", "networking/v1", "rbac/v1", "storage/v1", "scheduling/v1", "authorization/v1"),
+)
 SCALARS = {1: "bool", 2: "int64", 5: "int32", 6: "int64", 13: "float", 14: "double", 24: "string"}
 UINT8, MAP, POINTER, SLICE, STRUCT = 8, 21, 22, 23, 25
 _TAG = re.compile(r'json:"(?P<json>[^",]*).*protobuf:"\w+,(?P<number>\d+)')
-_HEADER = '''"""The protobuf field numbers of Kubernetes' types, as facts. Written by `scripts/protobuf_fields.py`, not by hand.
+_HEADER = '''"""The protobuf field numbers of Kubernetes' types, written by `scripts/protobuf_fields.py`.
 
 For each message its fields as `number:name:type`. A name that is empty is an embedded message, whose fields are the
 outer one's own in JSON. Types are scalars, `bytes`, messages by name, `[]` lists and `{}` maps from strings; `*` marks
@@ -82,9 +83,11 @@ class Binary:
         return text.decode(errors="replace"), tag.decode(errors="replace")
 
     def kind(self, address: int) -> int:
+        """The kind of a type, as Go's reflect numbers them."""
         return self._data[self._at(address) + 23] & 31
 
     def element(self, address: int, which: int = 0) -> int:
+        """The type a pointer, slice or map is of."""
         return self._number("<Q", self._at(address) + 48 + 8 * which)
 
     def message(self, address: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
@@ -20,3 +21,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
         yield running
     finally:
         running.down()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loop_but_the_tests_own() -> None:
+    """Python 3.11 would make an event loop for whoever asks for the current one, as pytest-asyncio does around tests,
+    and nobody would close it."""
+    asyncio.set_event_loop(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import socket
@@ -9,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from agents.dns import packets
+from agents.dns import memory, packets
 from agents.dns.answers import Answer, Cluster, Outcome, answer
 from agents.dns.forwarder import Forwarder, NoAnswer
+from agents.dns.memory import Remembered
 from agents.dns.packets import Question, Unanswerable
 from agents.dns.resolvconf import Upstream, choose_upstreams
 from agents.dns.server import DnsServer, open_sockets
@@ -19,10 +21,12 @@ from agents.dns.table import Table
 from mesh import netns
 from mesh.clock import Clock
 from mesh.config import AgentConfig, NetworkConfig
+from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
 
+SAVE_SECONDS = 10.0
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _SYSTEMD_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 
@@ -33,6 +37,12 @@ class Source(Protocol):
     @property
     def has_synced(self) -> bool:
         """Whether the first list is in."""
+
+    async def synced(self) -> None:
+        """Returns once the first list is in."""
+
+    def get(self, key: Key) -> Object | None:
+        """The object as last seen, or None."""
 
     def add_handler(self, handler: Callable[[Object | None, Object | None], None]) -> None:
         """Call `handler` with the old and the new state for every object known and every change to come."""
@@ -80,14 +90,53 @@ class ClusterResolver:
 class ClusterDns:
     """The running resolver of a node. Make it with `open_dns`."""
 
-    def __init__(self, server: DnsServer, forwarder: Forwarder) -> None:
-        self._server = server
-        self._forwarder = forwarder
+    def __init__(self, table: Table, services: Source, slices: Source, file: Path) -> None:
+        self._table = table
+        self._services = services
+        self._slices = slices
+        self._file = file
+        self._parts: list[DnsServer | Forwarder] = []
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self, server: DnsServer, forwarder: Forwarder, sockets: Sequence[socket.socket]) -> None:
+        """Answer from what is remembered, then from what the informers tell."""
+        remembered = memory.load(self._file)
+        for service in remembered.services:
+            self._table.service_changed(None, service)
+        for piece in remembered.slices:
+            self._table.slice_changed(None, piece)
+        self._services.add_handler(self._table.service_changed)
+        self._slices.add_handler(self._table.slice_changed)
+        await server.start(sockets)
+        self._parts = [server, forwarder]
+        self._keeping = asyncio.create_task(self._keep(remembered))
 
     async def close(self) -> None:
         """Stop answering."""
-        await self._server.close()
-        await self._forwarder.close()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        for part in self._parts:
+            await part.close()
+
+    async def _keep(self, remembered: Remembered) -> None:
+        """Once all is known, forget what was remembered and is no more; then keep the file up to date."""
+        await self._services.synced()
+        await self._slices.synced()
+        for service in remembered.services:
+            self._table.service_changed(service, self._services.get(key_of(service)))
+        for piece in remembered.slices:
+            self._table.slice_changed(piece, self._slices.get(key_of(piece)))
+        saved = -1
+        while True:
+            if saved != self._table.version:
+                version = self._table.version
+                try:
+                    memory.save(self._file, memory.remember(self._table.services(), self._table.slices()))
+                    saved = version
+                except OSError:
+                    log.exception("dns: cannot save what is known", extra={"event": "dns.unsaved"})
+            await asyncio.sleep(SAVE_SECONDS)
 
 
 async def open_dns(
@@ -105,15 +154,13 @@ async def open_dns(
     `Terminal` when port 53 of the address is taken.
     """
     table = Table(config.network.cluster_domain)
-    services.add_handler(table.service_changed)
-    slices.add_handler(table.slice_changed)
     forwarder = Forwarder(upstreams_of(config), clock, rng, machine_netns=netns.machine_path(config.cluster))
     resolver = ClusterResolver(
         cluster_of(config.network), table, lambda: services.has_synced and slices.has_synced, forwarder
     )
-    server = DnsServer(resolver)
-    await server.start(sockets or open_sockets([config.network.dns_address]))
-    return ClusterDns(server, forwarder)
+    dns = ClusterDns(table, services, slices, Path(config.state_dir) / "dns.json")
+    await dns.start(DnsServer(resolver), forwarder, sockets or open_sockets([config.network.dns_address]))
+    return dns
 
 
 def cluster_of(network: NetworkConfig) -> Cluster:

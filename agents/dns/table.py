@@ -27,6 +27,8 @@ class Table:
         self._records: dict[Key, Records] = {}
         self._names: dict[str, dict[Key, frozenset[Record]]] = {}
         self._above: Counter[str] = Counter()
+        self.version = 0
+        """Changes whenever the table may have."""
 
     def service_changed(self, old: Object | None, new: Object | None) -> None:
         """A Service was added (no old), changed, or deleted (no new)."""
@@ -59,7 +61,16 @@ class Table:
     def __len__(self) -> int:
         return len(self._names)
 
+    def services(self) -> list[Object]:
+        """The Services it was told about."""
+        return list(self._services.values())
+
+    def slices(self) -> list[Object]:
+        """The EndpointSlices it was told about."""
+        return [piece for pieces in self._slices.values() for piece in pieces.values()]
+
     def _refresh(self, key: Key) -> None:
+        self.version += 1
         service = self._services.get(key)
         slices = self._slices.get(key, {}).values()
         fresh = records_of(service, slices, self._domain) if service is not None else {}

@@ -38,6 +38,8 @@ AF_BRIDGE = 7
 NUD_PERMANENT = 0x80
 MAIN_TABLE = 254
 UNICAST = 1
+_LEAVING = 0x636F7679
+"""Link group of links on their way out; nobody else's links are in it."""
 _IFF_UP = 1
 _NTF_SELF = 0x2
 _SCOPE_LINK = 253
@@ -85,16 +87,21 @@ def ensure(item: Up | Alias | Address | Route | Neighbour | Forwarding) -> Messa
             return Message(ndmsg, NEWNEIGH, CREATE | REPLACE, *_neighbour(item))
 
 
-def remove_link(device: str) -> Message:
-    """The request that removes a link."""
-    return Message(ifinfmsg, DELLINK, 0, {"index": _index(device)}, [])
+def mark_leaving(device: str) -> Message:
+    """Put a link into the group of those that go together."""
+    return set_link(device, [("IFLA_GROUP", _LEAVING)], up=False)
+
+
+def remove_leaving() -> Message:
+    """The request that removes all links of that group at once."""
+    return Message(ifinfmsg, DELLINK, 0, {"index": 0}, [("IFLA_GROUP", _LEAVING)])
 
 
 def remove(item: Link | Address | Route | Neighbour | Forwarding) -> Message:
     """The request that removes the item."""
     match item:
         case Bridge() | Veth() | Vxlan():
-            return remove_link(item.name)
+            return Message(ifinfmsg, DELLINK, 0, {"index": _index(item.name)}, [])
         case Address():
             return Message(ifaddrmsg, DELADDR, 0, *_address(item))
         case Route():

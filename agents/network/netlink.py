@@ -11,7 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -76,10 +76,14 @@ class Netlink:
             else:
                 self._remove(action.item)
 
-    def remove_link(self, device: str) -> None:
-        """Remove a link of any kind by name; gone already is fine."""
-        if messages.index_of(device):
-            self._request(messages.remove_link(device), f"remove link {device}")
+    def remove_links(self, devices: Iterable[str]) -> None:
+        """Remove links of any kind by name; gone already is fine. Removing one makes the kernel wait for tens of
+        milliseconds, and removing a group of them no longer than that."""
+        for device in devices:
+            with _unless_gone():
+                self._request(messages.mark_leaving(device), f"remove link {device}")
+        with _unless_gone():
+            self._request(messages.remove_leaving(), "remove links")
 
     def links(self, device: str = "") -> list[Object]:
         """All links, or the one device if it is there: {"index", "name", "alias", "kind", "mtu", "mac", "up", "master",
@@ -154,11 +158,8 @@ class Netlink:
     def _remove(self, item: Item) -> None:
         if isinstance(item, Sysctl | Up | Alias):
             return  # nothing remains of these once the link or namespace they belong to is gone
-        try:
+        with _unless_gone():
             self._request(messages.remove(item), f"remove {item}")
-        except KernelRefusal as refusal:
-            if refusal.errno not in _GONE:
-                raise
 
     def _ensure_link(self, link: Link) -> None:
         """Create it unless it is there, then give it what can be changed afterwards, and take it up (a veth's end
@@ -233,6 +234,16 @@ class Netlink:
             if code == _ERROR:
                 raise KernelRefusal("read the kernel's tables", -struct.unpack_from("i", message, _HEADER.size)[0])
             yield message, flags
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """What is to be removed may be gone already."""
+    try:
+        yield
+    except KernelRefusal as refusal:
+        if refusal.errno not in _GONE:
+            raise
 
 
 def read_sysctls(wanted: Iterable[Item]) -> list[Sysctl]:

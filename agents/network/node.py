@@ -161,9 +161,8 @@ def remove_network(config: AgentConfig) -> None:
     """Remove everything of the pod network from the calling thread's namespace, pods' links included; nothing there
     is fine. For a machine that leaves its cluster; a node that is a namespace goes with it."""
     with Netlink() as kernel:
-        for link in kernel.links():
-            if names.sandbox_of(link["alias"]) or link["name"] == names.VXLAN_DEVICE:
-                kernel.remove_link(link["name"])
+        own = (link["name"] for link in kernel.links() if names.sandbox_of(link["alias"]))
+        kernel.remove_links([*own, names.VXLAN_DEVICE])
         routes = [*kernel.routes(protocol=PROTOCOL_PODS), *kernel.routes(protocol=PROTOCOL_NODES)]
         kernel.apply([Remove(route) for route in routes])
         kernel.apply([Remove(item) for item in base_items(config) if isinstance(item, Address)])

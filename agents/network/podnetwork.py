@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agents.network import addresses, ledger_file, names
 from agents.network.addresses import Exhausted, Ledger
-from agents.network.items import PROTOCOL_PODS, Item, Remove, Up, Veth
+from agents.network.items import PROTOCOL_PODS, Item, Up
 from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
 from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
@@ -34,6 +34,7 @@ class KernelPodNetwork:
         self._node_addresses = tuple(node_addresses)
         self._mtu = mtu
         self._ledger: Ledger | None = None
+        self._leaving: set[str] = set()
         self._ready = asyncio.Event()
 
     async def start(self) -> None:
@@ -56,7 +57,8 @@ class KernelPodNetwork:
 
     async def detach(self, sandbox_id: str) -> None:
         """Remove the veth and give back the addresses."""
-        await self._worker.run(self._detach, frozenset({sandbox_id}))
+        self._leaving.add(sandbox_id)
+        await self._worker.run(self._detach_leaving)
 
     async def retain(self, sandbox_ids: frozenset[str]) -> None:
         """Detach every sandbox, in the ledger or in the kernel, that is not named."""
@@ -101,11 +103,21 @@ class KernelPodNetwork:
         except (Exhausted, KernelRefusal, OSError) as error:
             raise NetworkFailure(f"failed to set up network for sandbox {sandbox_id!r}: {error}") from error
 
+    def _detach_leaving(self) -> None:
+        """All that have gathered while the worker was busy go together."""
+        gathered = frozenset(self._leaving)
+        if not gathered:
+            return
+        try:
+            self._detach(gathered)
+        except (KernelRefusal, OSError) as error:
+            raise NetworkFailure(f"failed to tear down network for {', '.join(sorted(gathered))}: {error}") from error
+        self._leaving -= gathered
+
     def _detach(self, sandbox_ids: frozenset[str]) -> None:
         """The link goes first: an address is free only when nothing leads to its old holder any more."""
         with Netlink() as kernel:
-            for sandbox_id in sandbox_ids:
-                kernel.apply([Remove(Veth(names.pod_link(sandbox_id), names.pod_alias(sandbox_id), self._mtu, mac=""))])
+            kernel.remove_links(names.pod_link(sandbox_id) for sandbox_id in sandbox_ids)
         self._keep(addresses.release(self._known, sandbox_ids))
 
     def _retain(self, sandbox_ids: frozenset[str]) -> None:

@@ -5,6 +5,8 @@ Revisions are ReplicaSets that the Deployment owns, numbered by the annotation `
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from cli import options
 from cli.arguments import Target, one_target
 from cli.printing import print_rows, say
 from cli.session import Session, run
-from mesh.errors import Terminal
+from mesh.errors import Terminal, Unavailable
 from mesh.objects.kinds import DEPLOYMENTS, REPLICASETS
 from mesh.objects.labels import from_object
 from mesh.objects.meta import annotations_of, controller_of, format_time, name_of, thaw, uid_of
@@ -47,28 +49,36 @@ def status(
 async def follow(session: Session, target: Target, *, watch: bool = True) -> None:
     """Print a rollout's progress until it is over; `Terminal` when it has failed."""
     said = ""
+    async with contextlib.aclosing(sentences(session, target)) as progressing:
+        async for sentence in progressing:
+            if sentence != said:
+                say(sentence)
+            said = sentence
+            if not watch:
+                return
+
+
+async def sentences(session: Session, target: Target) -> AsyncGenerator[str, None]:
+    """What `progress` says, now and at every change, until the rollout is over; `Terminal` when it has failed."""
+    by_name = f"metadata.name={target.name}"
     while True:
-        by_name = f"metadata.name={target.name}"
         listing = await session.client.list(target.resource, session.namespace, field_selector=by_name)
         found = listing.items or [await session.client.get(target.resource, target.name, session.namespace)]
         sentence, done = progress(found[0])
-        say(sentence)
-        said = sentence
-        if done or not watch:
+        yield sentence
+        if done:
             return
-        async for event in session.client.watch(
-            target.resource, session.namespace, resource_version=listing.resource_version, field_selector=by_name
-        ):
-            if event.type == "DELETED":
-                raise Terminal(f"{target} was deleted")
-            if event.type not in {"ADDED", "MODIFIED"}:
-                continue
-            sentence, done = progress(event.object)
-            if sentence != said:
-                say(sentence)
-                said = sentence
-            if done:
-                return
+        with contextlib.suppress(Unavailable):  # the broker or the server was away: look again
+            async for event in session.client.watch(
+                target.resource, session.namespace, resource_version=listing.resource_version, field_selector=by_name
+            ):
+                if event.type == "DELETED":
+                    raise Terminal(f"{target} was deleted")
+                if event.type in {"ADDED", "MODIFIED"}:
+                    sentence, done = progress(event.object)
+                    yield sentence
+                    if done:
+                        return
 
 
 def progress(deployment: Object) -> tuple[str, bool]:

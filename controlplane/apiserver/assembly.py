@@ -85,7 +85,7 @@ async def start(
     simulation). Raises `Terminal` when the port or the certificates cannot be used.
     """
     clock = clock or SystemClock()
-    rng = rng or random.SystemRandom()
+    rng = rng or random.Random()
     keys = _keys(config, clock)
     registry = await _registry(store, events_store, clock)
     tokens = Tokens(keys.service_account_key.read_bytes(), registry, clock)
@@ -107,13 +107,13 @@ async def start(
             clock=clock,
         )
     )
-    bootstrap = Bootstrap(config, registry, writes)
-    await bootstrap.ensure()
-    await allocation.repair()
     server, port = None, 0
     if https:
         server = HttpsServer(api, Authenticator(tokens.authenticate))
         port = await _listen(server, config, keys)
+    bootstrap = Bootstrap(config, port or config.port, registry, writes)
+    await bootstrap.ensure()
+    await allocation.repair()
     running = RunningServer(api, registry, server, port)
     running.spawn(asyncio.create_task(bootstrap.keep()))
     running.spawn(asyncio.create_task(_repair(allocation)))

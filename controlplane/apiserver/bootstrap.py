@@ -32,7 +32,7 @@ def namespace(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def service(config: ServerConfig) -> Object:
+def service(config: ServerConfig, port: int) -> Object:
     """The Service by which pods reach the API."""
     return {
         "apiVersion": "v1",
@@ -45,7 +45,7 @@ def service(config: ServerConfig) -> Object:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": str(ipaddress.ip_network(config.network.service_cidrs[0])[1]),
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.port}],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
     }
 
@@ -88,8 +88,10 @@ def endpoint_slice(addresses: list[str], port: int) -> Object:
 class Bootstrap:
     """Keeps these objects as they should be."""
 
-    def __init__(self, config: ServerConfig, registry: Registry, writes: Writes) -> None:
+    def __init__(self, config: ServerConfig, port: int, registry: Registry, writes: Writes) -> None:
+        """`port` is where the server really listens."""
         self._config = config
+        self._port = port
         self._registry = registry
         self._writes = writes
 
@@ -106,14 +108,12 @@ class Bootstrap:
         """Make what is missing, correct what differs."""
         for name in SYSTEM_NAMESPACES:
             await self._present(NAMESPACES, namespace(name))
-        await self._present(SERVICES, service(self._config))
+        await self._present(SERVICES, service(self._config, self._port))
         addresses = [self._config.advertise_address]
         if ipaddress.ip_address(addresses[0]).is_loopback:
             return  # no pod could reach it there, and endpoints on loopback are not valid
-        await self._equal(ENDPOINTS, endpoints(addresses, self._config.port), ("subsets",))
-        await self._equal(
-            ENDPOINTSLICES, endpoint_slice(addresses, self._config.port), ("addressType", "endpoints", "ports")
-        )
+        await self._equal(ENDPOINTS, endpoints(addresses, self._port), ("subsets",))
+        await self._equal(ENDPOINTSLICES, endpoint_slice(addresses, self._port), ("addressType", "endpoints", "ports"))
 
     async def _present(self, resource: Resource, wanted: Object) -> bool:
         """Whether it was there already."""

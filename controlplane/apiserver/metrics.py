@@ -53,6 +53,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._collectors,
         )
+        self._children: dict[tuple[str, str, str, str, int], tuple[Counter, Histogram]] = {}
         self._collectors.register(_CacheCollector(registry))
 
     def observe(self, route: Route | None, verb: str, code: int, seconds: float) -> None:
@@ -60,8 +61,14 @@ class Metrics:
         group, resource, subresource = "", "", ""
         if route is not None:
             group, resource, subresource = route.resource.group, route.resource.plural, route.subresource
-        self._total.labels(verb.upper(), group, resource, subresource, str(code)).inc()
-        self._seconds.labels(verb.upper(), group, resource).observe(seconds)
+        key = (verb, group, resource, subresource, code)
+        found = self._children.get(key)
+        if found is None:
+            labels = (verb.upper(), group, resource)
+            found = (self._total.labels(*labels, subresource, str(code)), self._seconds.labels(*labels))
+            self._children[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def answer(self) -> Response:
         """`/metrics`."""

@@ -1,4 +1,4 @@
-"""The protobuf field numbers of Kubernetes' types, as facts. Written by `scripts/protobuf_fields.py`, not by hand.
+"""The protobuf field numbers of Kubernetes' types, written by `scripts/protobuf_fields.py`.
 
 For each message its fields as `number:name:type`. A name that is empty is an embedded message, whose fields are the
 outer one's own in JSON. Types are scalars, `bytes`, messages by name, `[]` lists and `{}` maps from strings; `*` marks

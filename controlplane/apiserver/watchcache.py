@@ -151,13 +151,19 @@ class WatchCache:
         """Return once the cache has reached `revision`; raises `Timeout` ("Too large resource version") otherwise."""
         if self.revision >= revision:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         heapq.heappush(self._waiters, (revision, next(self._order), future))
+        # A plain timer: asyncio.timeout would cost more than the wait, on the path of every write.
+        timer = loop.call_later(patience, self._give_up, future, revision)
         try:
-            async with asyncio.timeout(patience):
-                await future
-        except TimeoutError as error:
-            raise refusals.too_new(revision, self.revision) from error
+            await future
+        finally:
+            timer.cancel()
+
+    def _give_up(self, future: asyncio.Future[None], revision: int) -> None:
+        if not future.done():
+            future.set_exception(refusals.too_new(revision, self.revision))
 
     async def catch_up(self) -> int:
         """Wait until the cache holds every write acknowledged so far; returns a revision that has seen them."""

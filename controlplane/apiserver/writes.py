@@ -28,8 +28,8 @@ from mesh.objects.meta import Key, format_time
 from mesh.objects.types import Object
 from mesh.store.port import RevisionMismatch
 
-ATTEMPTS = 16
-"""How often a write that names no resourceVersion is tried when others write the same object at the same time."""
+ATTEMPTS = 256
+"""How often a write that names no resourceVersion is tried while others write the same object; each time one wins."""
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 

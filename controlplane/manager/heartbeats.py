@@ -16,9 +16,9 @@ from prometheus_client import Counter, Gauge
 
 from controlplane.controllers.node_health import NodeHealth
 from mesh.bus import subjects
-from mesh.bus.port import Bus, Message
+from mesh.bus.port import Bus, Message, Subscription
 from mesh.clock import Clock
-from mesh.errors import ApiError
+from mesh.errors import ApiError, Unavailable
 from mesh.objects.meta import Key, annotations_of
 from mesh.plan.controller import Cache
 
@@ -69,15 +69,24 @@ class Heartbeats:
     async def run(self, ring: Callable[[Key], None]) -> None:
         """Listen and answer until cancelled; `ring` is called with a node's key whenever it falls silent or speaks
         again."""
-        self._since = self._clock.monotonic()
+        subscription = await self._listen()
         self._last.clear()
-        subscription = await self._bus.subscribe(subjects.ALL_HEARTBEATS, self._hear)
+        self._since = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._answer())
                 await self._tick(ring)
         finally:
             await subscription.unsubscribe()
+
+    async def _listen(self) -> Subscription:
+        """Subscribe, as soon as the broker is there."""
+        while True:
+            try:
+                return await self._bus.subscribe(subjects.ALL_HEARTBEATS, self._hear)
+            except Unavailable as error:
+                log.info("heartbeats.waiting error=%s", error)
+                await asyncio.sleep(_TICK_SECONDS)
 
     async def _tick(self, ring: Callable[[Key], None]) -> None:
         """Look again and again who has fallen silent."""

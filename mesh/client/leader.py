@@ -199,7 +199,8 @@ class LeaderElector:
             return
         lease = thaw(self._lease)
         now = format_micro_time(self._clock.now())
-        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        del lease["spec"]["holderIdentity"]
+        lease["spec"] |= {"leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
         try:
             async with asyncio.timeout(1.0):
                 self._observe(await self._client.update(LEASES, lease))

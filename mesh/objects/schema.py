@@ -8,42 +8,32 @@ across fields are not in the schemas; they are declared per kind in `controlplan
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final, TypeAlias
 
 from mesh.errors import BadRequest
-from mesh.objects import quantity, timestamps
 from mesh.objects.definitions import INT_OR_STRING, MICRO_TIME, QUANTITY, TIME, definition_of, definitions, go_type
+from mesh.objects.schema_values import (
+    DROP,
+    Checker,
+    Mismatch,
+    WrongType,
+    anything,
+    base64_text,
+    int_or_string,
+    integer_checker,
+    json_kind,
+    micro_time,
+    number,
+    plain_checker,
+    quantity_text,
+    time_text,
+)
 from mesh.objects.types import Json, Object
 
-_Checker: TypeAlias = Callable[[Json, str, list[str]], Json]
-"""(value, path, problems) -> the value in canonical form, or `_DROP`. Unknown fields go into `problems`."""
+__all__ = ["Mismatch", "cannot_be_handled", "conform", "decode", "strict_error"]
 
-_DROP: Final = object()
-_INT_RANGES: Final = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
-_INDEX = re.compile(r"\[[^\]]*\]")
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
-
-
-class Mismatch(ValueError):
-    """A value that cannot be decoded into its field; the message is that of Go's decoder."""
-
-
-class _WrongType(Mismatch):
-    """A JSON value that does not fit the Go type; the enclosing struct adds where."""
-
-    def __init__(self, found: str, wanted: str) -> None:
-        super().__init__()
-        self.found = found
-        self.wanted = wanted
-        self.place = ""
-
-    def __str__(self) -> str:
-        where = f"struct field {self.place}" if self.place else "value"
-        return f"json: cannot unmarshal {self.found} into Go {where} of type {self.wanted}"
+_PLAIN = {"string": str, "boolean": bool}
 
 
 def conform(obj: Object, api_version: str, kind: str) -> list[str]:
@@ -79,68 +69,67 @@ def strict_error(api_version: str, kind: str, problems: Sequence[str]) -> BadReq
     return cannot_be_handled(api_version, kind, f"strict decoding error: {', '.join(problems)}")
 
 
-def _json_kind(value: Json) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int() | float():
-            return "number"
-        case list():
-            return "array"
-        case _:
-            return "object"
-
-
-@cache
-def _object_checker(name: str) -> _Checker:
-    """The checker of a Go struct. Field checkers are made at first use, since definitions may refer to each other."""
-    schema = definitions()[name]
-    struct = name.rpartition(".")[2]
-    properties: dict[str, Object] = schema.get("properties") or {}
-    required = frozenset(schema.get("required") or ())
-    wanted = go_type({"$ref": name})
-    fields: dict[str, _Checker] = {}
-    plain = {
-        key: {"string": str, "boolean": bool}[field["type"]]
+def _plain_fields(properties: dict[str, Object]) -> dict[str, type]:
+    """Fields that are fine whenever their Python type is right: most of them, and checked without a call."""
+    return {
+        key: _PLAIN[field["type"]]
         for key, field in properties.items()
-        if field.get("type") in {"string", "boolean"} and field.get("format") != "byte"
+        if field.get("type") in _PLAIN and field.get("format") != "byte"
     }
 
-    def check(value: Json, path: str, problems: list[str]) -> Json:
+
+class _Struct:
+    """The checker of one Go struct. Field checkers are made at first use, since definitions may refer to each other."""
+
+    def __init__(self, name: str) -> None:
+        schema = definitions()[name]
+        self._name = name.rpartition(".")[2]
+        self._go_type = go_type({"$ref": name})
+        self._properties: dict[str, Object] = schema.get("properties") or {}
+        self._required = frozenset(schema.get("required") or ())
+        self._plain = _plain_fields(self._properties)
+        self._fields: dict[str, Checker] = {}
+
+    def check(self, value: Json, path: str, problems: list[str]) -> Json:
+        """Check and clean all fields of a dict."""
         if value.__class__ is not dict:
-            raise _WrongType(_json_kind(value), wanted)
-        dropped = None
+            raise WrongType(json_kind(value), self._go_type)
+        plain, dropped = self._plain, []
         for key, item in value.items():
-            if item.__class__ is plain.get(key, check):
+            if item.__class__ is plain.get(key, self):
                 continue
-            field = fields.get(key)
-            if field is None and key in properties:
-                field = fields[key] = _field_checker(properties[key], keep_empty=key in required)
-            at = f"{path}.{key}" if path else key
-            if field is None:
-                problems.append(f'unknown field "{at}"')
-            elif item is not None:
-                try:
-                    result = field(item, at, problems)
-                except _WrongType as error:
-                    error.place = error.place or f"{struct}.{_INDEX.sub('', at)}"
-                    raise
-                if result is item:
-                    continue
-                if result is not _DROP:
-                    value[key] = result
-                    continue
-            dropped = [key] if dropped is None else [*dropped, key]
-        for key in dropped or ():
+            result = self._check_field(key, item, f"{path}.{key}" if path else key, problems)
+            if result is DROP:
+                dropped.append(key)
+            elif result is not item:
+                value[key] = result
+        for key in dropped:
             del value[key]
         return value
 
-    return check
+    def _check_field(self, key: str, item: Json, path: str, problems: list[str]) -> Json:
+        checker = self._fields.get(key)
+        if checker is None:
+            if key not in self._properties:
+                problems.append(f'unknown field "{path}"')
+                return DROP
+            checker = _field_checker(self._properties[key], keep_empty=key in self._required)
+            self._fields[key] = checker
+        if item is None:
+            return DROP
+        try:
+            return checker(item, path, problems)
+        except WrongType as error:
+            error.locate(self._name, key, path)
+            raise
 
 
-def _field_checker(schema: Object, *, keep_empty: bool = False) -> _Checker:
+@cache
+def _object_checker(name: str) -> Checker:
+    return _Struct(name).check
+
+
+def _field_checker(schema: Object, *, keep_empty: bool = False) -> Checker:
     """The checker of one field; an empty list or map is dropped unless the field is required (`omitempty`)."""
     if reference := schema.get("$ref"):
         return _reference_checker(reference)
@@ -150,68 +139,37 @@ def _field_checker(schema: Object, *, keep_empty: bool = False) -> _Checker:
         case "object":
             return _map_checker(schema, keep_empty)
         case "boolean":
-            return _plain_checker(bool, "bool")
+            return plain_checker(bool, "bool")
         case "integer":
-            return _integer_checker(schema.get("format", "int64"))
+            return integer_checker(schema.get("format", "int64"))
         case "number":
-            return _number
+            return number
         case _:
-            return _base64 if schema.get("format") == "byte" else _plain_checker(str, "string")
+            return base64_text if schema.get("format") == "byte" else plain_checker(str, "string")
 
 
-def _reference_checker(name: str) -> _Checker:
-    special = {QUANTITY: _quantity, INT_OR_STRING: _int_or_string, TIME: _time, MICRO_TIME: _micro_time}
+def _reference_checker(name: str) -> Checker:
+    special = {QUANTITY: quantity_text, INT_OR_STRING: int_or_string, TIME: time_text, MICRO_TIME: micro_time}
     if name in special:
         return special[name]
     schema = definitions()[name]
     if "properties" in schema:
         return _object_checker(name)
     if schema.get("type", "object") == "object":
-        return _anything
+        return anything
     return _field_checker(schema)
 
 
-def _anything(value: Json, _path: str, _problems: list[str]) -> Json:
-    return value
-
-
-def _plain_checker(kind: type, wanted: str) -> _Checker:
-    def check(value: Json, _path: str, _problems: list[str]) -> Json:
-        if value.__class__ is not kind:
-            raise _WrongType(_json_kind(value), wanted)
-        return value
-
-    return check
-
-
-def _integer_checker(width: str) -> _Checker:
-    low, high = _INT_RANGES[width]
-
-    def check(value: Json, _path: str, _problems: list[str]) -> Json:
-        if value.__class__ is int and low <= value <= high:
-            return value
-        found = _json_kind(value)
-        raise _WrongType(f"number {value}" if found == "number" else found, width)
-
-    return check
-
-
-def _number(value: Json, _path: str, _problems: list[str]) -> Json:
-    if value.__class__ not in {int, float}:
-        raise _WrongType(_json_kind(value), "float64")
-    return value
-
-
-def _array_checker(schema: Object, keep_empty: bool) -> _Checker:
+def _array_checker(schema: Object, keep_empty: bool) -> Checker:
     item_checker = _field_checker(schema["items"], keep_empty=True)
     wanted = go_type(schema)
     null = _zero(schema["items"])
 
     def check(value: Json, path: str, problems: list[str]) -> Json:
         if value.__class__ is not list:
-            raise _WrongType(_json_kind(value), wanted)
+            raise WrongType(json_kind(value), wanted)
         if not value and not keep_empty:
-            return _DROP
+            return DROP
         for position, item in enumerate(value):
             result = null() if item is None else item_checker(item, f"{path}[{position}]", problems)
             if result is not item:
@@ -221,19 +179,19 @@ def _array_checker(schema: Object, keep_empty: bool) -> _Checker:
     return check
 
 
-def _map_checker(schema: Object, keep_empty: bool) -> _Checker:
+def _map_checker(schema: Object, keep_empty: bool) -> Checker:
     values = schema.get("additionalProperties")
     if not values:
-        return _anything
+        return anything
     value_checker = _field_checker(values, keep_empty=True)
     wanted = go_type(schema)
     null = _zero(values)
 
     def check(value: Json, path: str, problems: list[str]) -> Json:
         if value.__class__ is not dict:
-            raise _WrongType(_json_kind(value), wanted)
+            raise WrongType(json_kind(value), wanted)
         if not value and not keep_empty:
-            return _DROP
+            return DROP
         for key, item in value.items():
             result = null() if item is None else value_checker(item, f"{path}[{key}]", problems)
             if result is not item:
@@ -250,56 +208,3 @@ def _zero(schema: Object) -> Callable[[], Json]:
     return {"string": str, "boolean": bool, "integer": int, "number": int, "array": list}.get(
         schema.get("type", ""), dict
     )
-
-
-def _quantity(value: Json, _path: str, _problems: list[str]) -> Json:
-    text = value if value.__class__ is str else str(value)
-    if value.__class__ not in {str, int, float}:
-        raise Mismatch(quantity.WRONG_FORMAT)
-    try:
-        result = quantity.canonical(text)
-    except quantity.QuantityError as error:
-        raise Mismatch(str(error)) from error
-    return value if result == value else result
-
-
-def _int_or_string(value: Json, _path: str, _problems: list[str]) -> Json:
-    if value.__class__ is str:
-        return value
-    low, high = _INT_RANGES["int32"]
-    if value.__class__ is int and low <= value <= high:
-        return value
-    found = _json_kind(value)
-    raise Mismatch(
-        f"json: cannot unmarshal {f'number {value}' if found == 'number' else found} into Go value of type int32"
-    )
-
-
-def _time(value: Json, _path: str, _problems: list[str]) -> Json:
-    return _timestamp(value, timestamps.canonical_time)
-
-
-def _micro_time(value: Json, _path: str, _problems: list[str]) -> Json:
-    return _timestamp(value, timestamps.canonical_micro_time)
-
-
-def _timestamp(value: Json, canonical: Callable[[str], str]) -> Json:
-    if value.__class__ is not str:
-        raise Mismatch(f"json: cannot unmarshal {_json_kind(value)} into Go value of type string")
-    try:
-        result = canonical(value)
-    except timestamps.TimeError as error:
-        raise Mismatch(str(error)) from error
-    return value if result == value else result
-
-
-def _base64(value: Json, _path: str, _problems: list[str]) -> Json:
-    if value.__class__ is not str:
-        raise _WrongType(_json_kind(value), "[]uint8")
-    text = value.replace("\n", "").replace("\r", "")
-    try:
-        binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        bad = _NOT_BASE64.search(text)
-        raise Mismatch(f"illegal base64 data at input byte {bad.start() if bad else len(text)}") from error
-    return value if text == value else text

@@ -8,6 +8,7 @@ messages, of which only the last ends with a newline. Pure.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 STDOUT = 1
@@ -54,42 +55,67 @@ def joined(frames: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return result
 
 
-class LogLines:
-    """Reads stamped log messages: keeps the last stamp (to resume from), drops stamps where they are not wanted.
+_REPLAY_SECONDS = 60.0
+"""How far back a stamp may lie to be taken for a repetition; further, the machine's clock was set back."""
 
-    After a resumption Docker sends messages with a stamp at or after the asked one again: those up to and including
-    `after` are left out. Several messages of one instant are told apart by counting them.
+
+@dataclass(slots=True)
+class _Position:
+    """How far one stream has been read: stamp of the newest message, how many of that very stamp, and how many of
+    them to leave out when they come again; whether the newest ended inside a line."""
+
+    last: str = ""
+    count: int = 0
+    skip: int = 0
+    inside: bool = False
+
+
+class LogLines:
+    """Reads stamped log messages: leaves out repeated ones, and drops stamps where they are not wanted.
+
+    Stamps only grow within a stream. Older ones are repetitions: after a resumption, or because Docker 20.10 gives a
+    follower the beginning of the new file twice when the log is rotated.
     """
 
     def __init__(self, *, timestamps: bool) -> None:
         self._timestamps = timestamps
-        self._inside = {STDOUT: False, STDERR: False}
-        self._skip = 0
-        self.last = ""
-        """Stamp of the newest message passed on, "" before the first."""
-        self._count = 0
+        self._positions = {STDOUT: _Position(), STDERR: _Position()}
+
+    @property
+    def since(self) -> str:
+        """The stamp from which on to read again without missing anything; "" before the first message."""
+        return min((position.last for position in self._positions.values() if position.last), default="")
 
     def resume(self) -> None:
-        """A new read starts at `last`: leave out what has been passed on already."""
-        self._skip = self._count
+        """A new read starts at `since`: leave out what has been passed on already."""
+        for position in self._positions.values():
+            position.skip = position.count
 
     def message(self, stream: int, data: bytes) -> bytes:
         """What of one stamped message (one frame) to pass on; b"" for a repeated one."""
         stamp, _, text = data.partition(b" ")
         instant = stamp.decode("ascii")
-        if self._skip and instant == self.last:
-            self._skip -= 1
+        position = self._positions[stream]
+        if instant < position.last and _seconds(position.last) - _seconds(instant) < _REPLAY_SECONDS:
+            position.skip = position.count
             return b""
-        self._skip = 0
-        self._count = self._count + 1 if instant == self.last else 1
-        self.last = instant
-        continued = self._inside[stream]
-        self._inside[stream] = not text.endswith(b"\n")
+        if instant == position.last and position.skip:
+            position.skip -= 1
+            return b""
+        position.skip = 0
+        position.count = position.count + 1 if instant == position.last else 1
+        position.last = instant
+        continued, position.inside = position.inside, not text.endswith(b"\n")
         return data if self._timestamps and not continued else text
 
 
 def unix_time(stamp: str) -> str:
     """An RFC 3339 nano stamp in UTC ("2026-01-02T03:04:05.123456789Z") as "seconds.nanoseconds" since 1970."""
-    whole, _, fraction = stamp.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
-    return f"{seconds}.{fraction.ljust(9, '0')[:9]}"
+    fraction = stamp.rstrip("Z").partition(".")[2]
+    return f"{int(_seconds(stamp))}.{fraction.ljust(9, '0')[:9]}"
+
+
+def _seconds(stamp: str) -> float:
+    """Whole seconds since 1970."""
+    whole = stamp.partition(".")[0].rstrip("Z")
+    return datetime.fromisoformat(f"{whole}Z").timestamp()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from agents.node.ports import Image, RuntimeFailure
 from agents.node.runtimes import translate
-from agents.node.runtimes.engine import Engine, Refused, escaped
+from agents.node.runtimes.engine import Engine, Parameters, Refused, escaped
 from agents.node.runtimes.references import InvalidReference, Reference, is_image_id, parse
 from mesh.objects.types import Json
 
@@ -60,18 +60,18 @@ class Images:
 
     async def remove(self, image_id: str) -> None:
         """Remove an image with all its names; gone already is fine, in use is a `RuntimeFailure`."""
+        params: Parameters = {"all": 1, "filters": json.dumps({"ancestor": [image_id]})}
+        if users := await self._engine.request("GET", "/containers/json", params=params):
+            names = ", ".join(sorted(user["Names"][0].removeprefix("/") for user in users))
+            raise RuntimeFailure("RuntimeError", f"conflict: unable to delete {image_id}: used by {names}")
+        try:
+            # Force, because an id with several names is not removed otherwise. It would also take the image from
+            # under ended containers: hence the question before.
+            await self._engine.request("DELETE", f"/images/{escaped(image_id)}", params={"force": 1})
+        except Refused as refused:
+            if refused.status != 404:
+                raise
         self._configs.pop(image_id, None)
-        image = await self._inspect(image_id)
-        if image is None:
-            return
-        # An id with several names is only removed by force, and force would also untag what a container uses:
-        # name by name the daemon refuses the last one while it is in use.
-        for name in image.get("RepoTags") or [image_id]:
-            try:
-                await self._engine.request("DELETE", f"/images/{escaped(name)}")
-            except Refused as refused:
-                if refused.status != 404:
-                    raise
 
     async def _inspect(self, name: str) -> Json:
         try:

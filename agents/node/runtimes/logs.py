@@ -8,8 +8,9 @@ stamp seen; if it stays away, or the container has a TTY (no frames, so no stamp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -44,10 +45,15 @@ async def read_log(engine: Engine, container_id: str, query: LogQuery) -> AsyncI
         attempts = 0
         while True:
             try:
-                async for piece in _stamped(engine, container_id, query, lines):
-                    attempts = 0
-                    yield piece
-                return
+                async with aclosing(_stamped(engine, container_id, query, lines)) as pieces:
+                    async for piece in pieces:
+                        attempts = 0
+                        yield piece
+                if not query.follow:
+                    return
+                # Docker ends a follower when the container ends, sometimes before its last line: look once more.
+                query = replace(query, follow=False)
+                lines.resume()
             except RuntimeAway:
                 attempts += 1
                 if not query.follow or attempts > _RETURN_SECONDS:
@@ -60,11 +66,11 @@ async def read_log(engine: Engine, container_id: str, query: LogQuery) -> AsyncI
 
 async def _stamped(
     engine: Engine, container_id: str, query: LogQuery, lines: LogLines
-) -> AsyncIterator[tuple[int, bytes]]:
-    """One read of a log without TTY, from `lines.last` on if something has been read before."""
+) -> AsyncGenerator[tuple[int, bytes], None]:
+    """One read of a log without TTY, from `lines.since` on if something has been read before."""
     params = dict(_parameters(query), timestamps=1)
-    if lines.last:
-        params |= {"since": unix_time(lines.last), "tail": "all"}
+    if lines.since:
+        params |= {"since": unix_time(lines.since), "tail": "all"}
     demultiplexer = Demultiplexer()
     async with engine.stream("GET", f"/containers/{container_id}/logs", params=params) as content:
         while chunk := await content.readany():

@@ -37,7 +37,11 @@ class Sandboxes:
         self._owner = owner
         self._claims = claims
         self._node = node
+        self._of_pod: dict[str, str] = {}
+        """Sandbox of each pod that we made or saw: asked again for the same pod, it is the answer."""
         self._warm: deque[SandboxStatus] = deque()
+        self._dead: list[str] = []
+        """Warm sandboxes that ended before anybody took them; the keeper removes them."""
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self.starting = 0
@@ -45,9 +49,20 @@ class Sandboxes:
 
     async def create(self, spec: SandboxSpec) -> SandboxStatus:
         """See `Runtime.create_sandbox`. The pod's own running sandbox, if there is one, is the answer."""
-        warm = self._take(spec)
-        if warm is not None:
-            return warm
+        existing = await self._existing(spec.pod_uid)
+        status = existing or self._take(spec) or await self._create_cold(spec)
+        self._of_pod[spec.pod_uid] = status.id
+        return status
+
+    async def _existing(self, pod_uid: str) -> SandboxStatus | None:
+        """The pod's running sandbox, if we know of one."""
+        sandbox_id = self._of_pod.get(pod_uid, "")
+        inspected = await self._inspect(sandbox_id) if sandbox_id else None
+        if inspected is not None and inspected["State"]["Status"] == "running":
+            return self._status(inspected)
+        return None
+
+    async def _create_cold(self, spec: SandboxSpec) -> SandboxStatus:
         name = self._owner.sandbox_name(spec.pod_uid)
         body = translate.sandbox_body(self._owner, spec, self._node)
         try:
@@ -81,7 +96,9 @@ class Sandboxes:
         params: Parameters = {"all": 1, "filters": self._owner.filters(kind="sandbox")}
         listed = await self._engine.request("GET", "/containers/json", params=params)
         inspected = await asyncio.gather(*(self._inspect(entry["Id"]) for entry in listed))
-        return [self._status(answer) for answer in inspected if answer is not None]
+        statuses = [self._status(answer) for answer in inspected if answer is not None]
+        self._of_pod = {s.pod_uid: s.id for s in statuses if s.pod_uid and s.state is State.RUNNING}
+        return statuses
 
     def pod_of(self, sandbox_id: str, labels: dict[str, str]) -> str:
         """UID of the pod a sandbox belongs to, "" for a warm one."""
@@ -110,7 +127,8 @@ class Sandboxes:
             status = self._warm.popleft()
             self._wanted.set()
             if not Path(status.netns).exists():
-                continue  # it died; the keeper removes it
+                self._dead.append(status.id)
+                continue
             labels = {**status.labels, **self._owner.sandbox_labels(spec)}
             self._claims.put(status.id, Claim(spec.pod_uid, labels))
             return SandboxStatus(
@@ -146,12 +164,16 @@ class Sandboxes:
     async def _keep(self, network: PodNetwork, count: int) -> None:
         """Fill up whenever one was taken, when no pod is being started (they go first)."""
         while True:
-            while len(self._warm) < count:
+            while len(self._warm) < count or self._dead:
                 await asyncio.sleep(_QUIET_SECONDS)
                 if self.starting:
                     continue
                 try:
-                    await self._warm_up(network)
+                    while self._dead:
+                        await self._discard(network, self._dead[-1])
+                        self._dead.pop()
+                    if len(self._warm) < count:
+                        await self._warm_up(network)
                 except (CoveyError, OSError) as error:
                     log.warning("warm sandbox failed: %s", error)
                     await asyncio.sleep(_RETRY_SECONDS)

@@ -151,8 +151,8 @@ def _validate_common(container: Object, pod: PodContext, path: str) -> list[Caus
 def _validate_lifecycle_and_probes(container: Object, pod: PodContext, path: str) -> list[Cause]:
     found = validate_lifecycle(container.get("lifecycle") or {}, pod.grace_period, f"{path}.lifecycle")
     for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if probe := container.get(kind):
-            found += validate_probe(probe, kind, f"{path}.{kind}")
+        if kind in container:
+            found += validate_probe(container[kind], kind, f"{path}.{kind}")
     return found
 
 

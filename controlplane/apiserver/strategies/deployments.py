@@ -6,7 +6,11 @@ from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.pod_defaults import default_template
 from controlplane.apiserver.strategies.replicasets import SCALE
 from controlplane.apiserver.strategies.strategy import Strategy, UpdateRule
-from controlplane.apiserver.strategies.workload_validation import validate_selector, validate_workload_template
+from controlplane.apiserver.strategies.workload_validation import (
+    validate_selector,
+    validate_status_counts,
+    validate_workload_template,
+)
 from controlplane.apiserver.strategies.writing import (
     create_workload,
     keep,
@@ -41,7 +45,7 @@ def _default(deployment: Object) -> None:
 def _validate(deployment: Object) -> list[Cause]:
     spec = deployment["spec"]
     found = non_negative_fields(spec, ("replicas",), "spec")
-    selector, wrong = validate_selector(spec, "spec", "deployment")
+    selector, wrong = validate_selector(spec, "spec")
     found += wrong
     found += validate_workload_template(spec, selector, "spec.template", "ReplicaSet")
     found += _validate_strategy(spec.get("strategy") or {}, "spec.strategy")
@@ -109,13 +113,7 @@ def _prepare_status(new: Object, old: Object) -> None:
 def _validate_status(new: Object, old: Object) -> list[Cause]:
     status = new.get("status") or {}
     found = non_negative_fields(status, _STATUS_COUNTS, "status")
-    total, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
-    for field in ("updatedReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(field, 0) > total:
-            found.append(causes.invalid(f"status.{field}", status[field], "cannot be greater than status.replicas"))
-    if status.get("availableReplicas", 0) > ready:
-        value = status["availableReplicas"]
-        found.append(causes.invalid("status.availableReplicas", value, "cannot be greater than readyReplicas"))
+    found += validate_status_counts(status, ("updatedReplicas", "readyReplicas", "availableReplicas"))
     before = (old.get("status") or {}).get("collisionCount")
     if before is not None and status.get("collisionCount", -1) < before:
         value = status.get("collisionCount")

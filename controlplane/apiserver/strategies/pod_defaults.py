@@ -99,8 +99,8 @@ def _default_container(container: Object) -> None:
     for variable in container.get("env") or ():
         _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
     for name in _PROBES:
-        if probe := container.get(name):
-            _default_probe(probe)
+        if name in container:
+            _default_probe(container[name])
     for handler in (container.get("lifecycle") or {}).values():
         if isinstance(handler, dict):
             _default_http_get(handler.get("httpGet"))

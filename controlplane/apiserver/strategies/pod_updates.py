@@ -84,14 +84,14 @@ def _validate_tolerations(new: Sequence[Object], old: Sequence[Object]) -> list[
 
 
 def _validate_scheduling_gates(new: Sequence[Object], old: Sequence[Object]) -> list[Cause]:
-    known = {gate["name"] for gate in old}
+    known = {gate.get("name", "") for gate in old}
     return [
         causes.forbidden(
             f"spec.schedulingGates[{position}].name",
-            f"only deletion is allowed, but found new scheduling gate '{gate['name']}'",
+            f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'",
         )
         for position, gate in enumerate(new)
-        if gate["name"] not in known
+        if gate.get("name", "") not in known
     ]
 
 
@@ -191,7 +191,7 @@ def validate_ephemeral_update(new: Object, old: Object) -> list[Cause]:
     found = validate_pod(new)
     if _MIRROR in (old["metadata"].get("annotations") or {}):
         return [causes.forbidden("", "static pods do not support ephemeral containers")]
-    now = {container["name"]: container for container in new["spec"].get("ephemeralContainers") or ()}
+    now = {container.get("name", ""): container for container in new["spec"].get("ephemeralContainers") or ()}
     for container in old["spec"].get("ephemeralContainers") or ():
         name = container["name"]
         path = "spec.ephemeralContainers"

@@ -13,7 +13,13 @@ from controlplane.apiserver.strategies.pod_updates import (
 )
 from controlplane.apiserver.strategies.pod_validation import validate_pod
 from controlplane.apiserver.strategies.strategy import Strategy, UpdateRule
-from controlplane.apiserver.strategies.writing import bump_generation, keep_metadata, keep_status, start_generation
+from controlplane.apiserver.strategies.writing import (
+    bump_generation,
+    keep,
+    keep_metadata,
+    keep_status,
+    start_generation,
+)
 from mesh.errors import Cause
 from mesh.objects import kinds, names
 from mesh.objects.types import Object
@@ -65,10 +71,9 @@ def _prepare_status(new: Object, old: Object) -> None:
 
 def _prepare_ephemeral(new: Object, old: Object) -> None:
     """Take nothing from the request but the ephemeral containers."""
-    added = new["spec"].get("ephemeralContainers")
+    asked = new["spec"]
     new["spec"] = dict(old["spec"])
-    if added:
-        new["spec"]["ephemeralContainers"] = added
+    keep("ephemeralContainers", new["spec"], asked)
     keep_status(new, old)
     keep_metadata(new, old)
     bump_generation(new, old)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.pod_defaults import default_template
 from controlplane.apiserver.strategies.strategy import ScaleRule, Strategy, UpdateRule
-from controlplane.apiserver.strategies.workload_validation import validate_selector, validate_workload_template
+from controlplane.apiserver.strategies.workload_validation import (
+    validate_selector,
+    validate_status_counts,
+    validate_workload_template,
+)
 from controlplane.apiserver.strategies.writing import (
     create_workload,
     keep_spec,
@@ -28,7 +32,7 @@ def _default(replica_set: Object) -> None:
 def _validate(replica_set: Object) -> list[Cause]:
     spec = replica_set["spec"]
     found = non_negative_fields(spec, ("replicas", "minReadySeconds"), "spec")
-    selector, wrong = validate_selector(spec, "spec", "replicaset")
+    selector, wrong = validate_selector(spec, "spec")
     found += wrong
     return found + validate_workload_template(spec, selector, "spec.template", "ReplicaSet")
 
@@ -41,13 +45,7 @@ def _validate_update(new: Object, old: Object) -> list[Cause]:
 def _validate_status(new: Object, _old: Object) -> list[Cause]:
     status = new.get("status") or {}
     found = non_negative_fields(status, _STATUS_COUNTS, "status")
-    total, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
-    for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(field, 0) > total:
-            found.append(causes.invalid(f"status.{field}", status[field], "cannot be greater than status.replicas"))
-    if status.get("availableReplicas", 0) > ready:
-        value = status["availableReplicas"]
-        found.append(causes.invalid("status.availableReplicas", value, "cannot be greater than readyReplicas"))
+    found += validate_status_counts(status, ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
     return found
 
 

@@ -108,6 +108,7 @@ class Strategy:
 
     def defaults(self, obj: Object) -> None:
         """Fill in, in place, all that Kubernetes fills in when it decodes an object of this kind."""
+        obj.setdefault("metadata", {})
         self.default(obj)
 
     def prepare_create(self, obj: Object) -> None:

@@ -14,14 +14,15 @@ from mesh.objects.labels import Selector
 from mesh.objects.types import Object
 
 
-def validate_selector(spec: Object, path: str, kind: str) -> tuple[Selector | None, list[Cause]]:
+def validate_selector(spec: Object, path: str) -> tuple[Selector | None, list[Cause]]:
     """The selector if it can be used, and what is wrong with it."""
     selector = spec.get("selector")
     if selector is None:
         return None, [causes.required(f"{path}.selector")]
     found = validate_label_selector(selector, f"{path}.selector")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        sentence = f"empty selector is invalid for {kind}"
+        # Kubernetes says "deployment" here for ReplicaSets too.
+        sentence = "empty selector is invalid for deployment"
         found.append(causes.invalid(f"{path}.selector", selector, sentence))
     try:
         return labels.from_object(selector), found
@@ -45,4 +46,17 @@ def validate_workload_template(spec: Object, selector: Selector | None, path: st
     if pod.get("activeDeadlineSeconds") is not None:
         sentence = f"activeDeadlineSeconds in {kind} is not Supported"
         found.append(causes.forbidden(f"{path}.spec.activeDeadlineSeconds", sentence))
+    return found
+
+
+def validate_status_counts(status: Object, parts: tuple[str, ...]) -> list[Cause]:
+    """Parts of the replicas are no more than all of them, and no more are available than ready."""
+    total, ready, available = (status.get(field, 0) for field in ("replicas", "readyReplicas", "availableReplicas"))
+    found = [
+        causes.invalid(f"status.{field}", status.get(field, 0), "cannot be greater than status.replicas")
+        for field in parts
+        if status.get(field, 0) > total
+    ]
+    if available > ready:
+        found.append(causes.invalid("status.availableReplicas", available, "cannot be greater than readyReplicas"))
     return found

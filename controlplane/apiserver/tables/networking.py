@@ -52,9 +52,11 @@ def _join(address: str, port: int) -> str:
 def _endpoints(endpoints: Object, now: datetime) -> Cells:
     backends: list[str] = []
     for subset in endpoints.get("subsets") or ():
-        addresses = [address["ip"] for address in subset.get("addresses") or ()]
+        addresses = [address.get("ip", "") for address in subset.get("addresses") or ()]
         ports = subset.get("ports") or ()
-        backends += [_join(address, port["port"]) for port in ports for address in addresses] if ports else addresses
+        backends += (
+            [_join(address, port.get("port", 0)) for port in ports for address in addresses] if ports else addresses
+        )
     return [endpoints["metadata"]["name"], shortened(backends, len(backends)) or NONE, age(endpoints, now)]
 
 

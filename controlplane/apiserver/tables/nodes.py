@@ -45,7 +45,7 @@ def _roles(node: Object) -> str:
 
 def _address(node: Object, kind: str) -> str:
     addresses = (node.get("status") or {}).get("addresses") or ()
-    return next((a["address"] for a in addresses if a.get("type") == kind), NONE)
+    return next((a.get("address", "") for a in addresses if a.get("type") == kind), NONE)
 
 
 def _cells(node: Object, now: datetime) -> Cells:

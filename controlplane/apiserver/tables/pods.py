@@ -41,7 +41,7 @@ def _state(status: Object, kind: str) -> Object | None:
 def _sidecars(pod: Object) -> set[str]:
     """Init containers that run as long as the pod does."""
     containers = pod["spec"].get("initContainers") or ()
-    return {container["name"] for container in containers if container.get("restartPolicy") == "Always"}
+    return {container.get("name") for container in containers if container.get("restartPolicy") == "Always"}
 
 
 def _condition(pod: Object, kind: str) -> bool:
@@ -137,7 +137,7 @@ def _gates(pod: Object) -> str:
     gates = pod["spec"].get("readinessGates") or ()
     if not gates:
         return NONE
-    return f"{sum(_condition(pod, gate['conditionType']) for gate in gates)}/{len(gates)}"
+    return f"{sum(_condition(pod, gate.get('conditionType', '')) for gate in gates)}/{len(gates)}"
 
 
 def _cells(pod: Object, now: datetime) -> Cells:

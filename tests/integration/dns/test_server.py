@@ -5,10 +5,12 @@ import os
 import random
 import socket
 import struct
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 
 import pytest
-from dnslib import QTYPE, RCODE, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, DNSRecord
 
 from agents.dns.cluster import open_dns
 from agents.dns.server import open_sockets
@@ -18,9 +20,10 @@ from mesh import netns
 from mesh.clock import SystemClock
 from mesh.config import AgentConfig, BusConfig, NetworkConfig
 from mesh.errors import Terminal
+from mesh.objects.meta import key_of
 from tests.support.dnsobjects import HTTP, endpoint, piece, service
 from tests.support.fakenodes import FakeNodes
-from tests.support.netlab import namespace, raised, unique
+from tests.support.netlab import namespace, raised, unique, until
 from tests.support.upstreamdns import upstream
 
 NETWORK = NetworkConfig(pod_cidrs=["10.250.0.0/16"], service_cidrs=["10.251.0.0/16"], dns_address="10.251.0.10")
@@ -31,7 +34,22 @@ class Informed:
     """Objects as an informer hands them over."""
 
     def __init__(self, *objects, synced=True):
-        self._objects, self._handlers, self.has_synced = list(objects), [], synced
+        self._objects, self._handlers, self._synced = list(objects), [], asyncio.Event()
+        if synced:
+            self._synced.set()
+
+    @property
+    def has_synced(self):
+        return self._synced.is_set()
+
+    async def synced(self):
+        await self._synced.wait()
+
+    def get(self, key):
+        return next((o for o in self._objects if key_of(o) == key), None)
+
+    def finish(self):
+        self._synced.set()
 
     def add_handler(self, handler):
         self._handlers.append(handler)
@@ -39,11 +57,12 @@ class Informed:
             handler(None, one)
 
     def add(self, one):
+        self._objects.append(one)
         for handler in self._handlers:
             handler(None, one)
 
 
-def config(state="/nonexistent", *, cluster="t", addresses=("127.0.0.1",), upstreams=(), holder="") -> AgentConfig:
+def config(state, *, cluster="t", addresses=("127.0.0.1",), upstreams=(), holder="") -> AgentConfig:
     return AgentConfig(
         cluster=cluster,
         holder=holder,
@@ -66,30 +85,30 @@ SLICES = (piece("db", *(endpoint(f"10.250.1.{i}", hostname=f"db-{i}") for i in r
 
 
 @asynccontextmanager
-async def resolver(services, *upstreams):
+async def resolver(services, *upstreams, state=None, slices=None):
     """The resolver on a port of loopback; yields a function that asks it."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     sockets = open_sockets(["127.0.0.1"], port)
-    dns = await open_dns(
-        config(upstreams=upstreams), services, Informed(*SLICES), SystemClock(), random.Random(1), sockets=sockets
-    )
+    slices = slices or Informed(*SLICES)
+    made = tempfile.TemporaryDirectory() if state is None else nullcontext(state)
+    with made as directory:
+        dns = await open_dns(
+            config(directory, upstreams=upstreams), services, slices, SystemClock(), random.Random(1), sockets=sockets
+        )
+        try:
+            yield partial(_ask, port)
+        finally:
+            await dns.close()
 
-    async def ask(name, kind="A", *, tcp=False, edns=0):
-        query = DNSRecord.question(name, kind)
-        if edns:
-            from dnslib import EDNS0
 
-            query.add_ar(EDNS0(udp_len=edns))
-        packet = await (_tcp if tcp else _udp)(bytes(query.pack()), port)
-        reply = DNSRecord.parse(packet)
-        assert reply.header.id == query.header.id
-        return reply
-
-    try:
-        yield ask
-    finally:
-        await dns.close()
+async def _ask(port, name, kind="A", *, tcp=False, edns=0):
+    query = DNSRecord.question(name, kind)
+    if edns:
+        query.add_ar(EDNS0(udp_len=edns))
+    reply = DNSRecord.parse(await (_tcp if tcp else _udp)(bytes(query.pack()), port))
+    assert reply.header.id == query.header.id
+    return reply
 
 
 async def _udp(packet, port):
@@ -141,7 +160,7 @@ async def test_names_are_learned_as_they_come_and_not_denied_before_all_are_know
         assert (await ask(f"web.{SVC}")).header.rcode == RCODE.SERVFAIL
         services.add(SERVICES[0])
         assert data(await ask(f"web.{SVC}")) == ["10.251.0.7"]
-        services.has_synced = True
+        services.finish()
         assert (await ask(f"nobody.{SVC}")).header.rcode == RCODE.NXDOMAIN
 
 
@@ -181,11 +200,27 @@ async def test_no_resolver_answers():
         assert world.asked["lost.org"] == 2
 
 
-async def test_garbage_is_survived():
+async def test_an_agent_without_a_broker_answers_what_it_knew_and_denies_nothing(tmp_path):
+    both, gone = (SERVICES[0], SERVICES[1]), piece("db", endpoint("10.250.1.99"), name="gone")
+    async with resolver(Informed(*both), state=tmp_path, slices=Informed(gone)):
+        await until((tmp_path / "dns.json").exists, "the names are saved")
+    services, slices = Informed(synced=False), Informed(synced=False)
+    async with resolver(services, state=tmp_path, slices=slices) as ask:
+        assert data(await ask(f"web.{SVC}")) == ["10.251.0.7"]
+        assert data(await ask(f"db.{SVC}")) == ["10.250.1.99"]
+        assert (await ask(f"nobody.{SVC}")).header.rcode == RCODE.SERVFAIL
+        services.add(SERVICES[1])
+        services.finish()
+        slices.finish()
+        assert (await ask(f"web.{SVC}")).header.rcode == RCODE.NXDOMAIN  # deleted while nobody looked
+        assert (await ask(f"db.{SVC}")).header.rcode == RCODE.NXDOMAIN
+
+
+async def test_garbage_is_survived(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     dns = await open_dns(
-        config(), Informed(*SERVICES), Informed(), SystemClock(), random.Random(1),
+        config(tmp_path), Informed(*SERVICES), Informed(), SystemClock(), random.Random(1),
         sockets=open_sockets(["127.0.0.1"], port),
     )  # fmt: skip
     rng = random.Random(7)

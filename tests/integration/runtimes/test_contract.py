@@ -51,9 +51,10 @@ async def status(runtime: Runtime, container_id: str) -> ContainerStatus:
 
 async def ended(runtime: Runtime, container_id: str) -> ContainerStatus:
     async with asyncio.timeout(30):
-        async for _ in runtime.events():
-            if (found := await status(runtime, container_id)).state is State.EXITED:
-                return found
+        async with aclosing(runtime.events()) as events:  # type: ignore[type-var]
+            async for _ in events:
+                if (found := await status(runtime, container_id)).state is State.EXITED:
+                    return found
     raise AssertionError("the events ended")
 
 

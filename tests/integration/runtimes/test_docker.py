@@ -154,10 +154,11 @@ async def test_a_dead_sandbox_is_replaced(runtime: DockerRuntime) -> None:
     pod = await Pod.make(runtime)
     os.kill(pod.sandbox.pid, signal.SIGTERM)  # the pause process ends at once
     async with asyncio.timeout(20):
-        async for _ in runtime.events():
-            (found,) = await runtime.sandboxes()
-            if found.state is State.EXITED:
-                break
+        async with aclosing(runtime.events()) as events:  # type: ignore[type-var]
+            async for _ in events:
+                (found,) = await runtime.sandboxes()
+                if found.state is State.EXITED:
+                    break
     assert (found.pid, found.netns) == (0, "")
     again = await runtime.create_sandbox(SandboxSpec(pod.uid, "default", "web", "web-0"))
     assert again.id != pod.sandbox.id

@@ -106,7 +106,7 @@ async def test_a_line_longer_than_dockers_messages_has_one_stamp(runtime: Docker
 
 async def test_a_follower_sees_what_is_written_later(runtime: DockerRuntime) -> None:
     pod = await Pod.make(runtime)
-    container = await pod.sh("while read line; do echo $line; done", stdin=True)
+    container = await pod.sh("while read line; do echo $line; done", stdin=True, stdin_once=True)
     writer = await runtime.attach(container, stdin=True)
     log = aiter(runtime.logs(container, follow=True, tail=None, since=None, timestamps=False))
     for line in (b"one\n", b"two\n"):
@@ -118,10 +118,11 @@ async def test_a_follower_sees_what_is_written_later(runtime: DockerRuntime) -> 
 
 
 async def test_a_log_is_followed_over_rotation_by_a_slow_reader(runtime: DockerRuntime) -> None:
-    """24 MB cross the 10 MiB limit twice; the reader pauses now and then, and misses nothing."""
+    """Docker rotates twice at 10 MiB (and repeats itself); the reader pauses now and then, and misses nothing."""
     pod = await Pod.make(runtime)
-    count = 240_000
-    container = await pod.sh(f"read go; seq -f '%099.0f' {count}", stdin=True)
+    count = 140_000
+    script = f"read go; awk 'BEGIN {{ for (i = 1; i <= {count}; i++) printf \"%099d\\n\", i }}'"
+    container = await pod.sh(script, stdin=True)
     starter = await runtime.attach(container, stdin=True)
     log = runtime.logs(container, follow=True, tail=None, since=None, timestamps=False)
 
