@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import TypeVar
 
+from agents.node.cgroups import Cgroups
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.context import NodeContext
 from agents.node.fence import Guarded
@@ -20,6 +21,7 @@ from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.heartbeat import beat
 from agents.node.images import Images
+from agents.node.keeper import CheckpointKeeper
 from agents.node.machine import Machine, PressureReader
 from agents.node.memory import PodMemory
 from agents.node.node_status import capacity
@@ -73,6 +75,7 @@ class Ports:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
+    cgroups: Cgroups
     checkpoints: Checkpoints
     reach: Reach
     machine: Machine
@@ -114,11 +117,8 @@ class NodeAgent:
         )
         self._context: NodeContext | None = None
         self._orphans = Orphans(ports.runtime, ports.network, ports.files)
-        self._checkpoints_due: dict[str, Checkpoint | None] = {}
-        self._checkpoint_bell = asyncio.Event()
+        self._keeper = CheckpointKeeper(ports.checkpoints, self._objects)
         self._relist_bell = asyncio.Event()
-        self._kept: dict[str, object] = {}
-        """By UID: what of the pod the checkpoint holds, to write only when it says something new."""
 
     @property
     def context(self) -> NodeContext:
@@ -149,7 +149,7 @@ class NodeAgent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._events.run())
                 tasks.create_task(self.registration.run())
-                tasks.create_task(self._write_checkpoints())
+                tasks.create_task(self._keeper.run())
                 if self.ports.bus is not None:
                     beating = beat(
                         self.ports.bus,
@@ -169,6 +169,7 @@ class NodeAgent:
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
                 tasks.create_task(self._collect_images())
+                await self._services.synced()  # new containers get variables for every Service there is
                 self._pods.add_handler(self._pod_changed)
                 await self._pods.synced()
                 tasks.create_task(self._settle())
@@ -198,6 +199,7 @@ class NodeAgent:
             runtime=ports.runtime,
             network=ports.network,
             files=ports.files,
+            cgroups=ports.cgroups,
             reach=ports.reach,
             images=Images(ports.runtime, ports.clock),
             objects=self._objects,
@@ -331,9 +333,7 @@ class NodeAgent:
         """A worker is through: nothing of its pod is left."""
         self.workers.pop(uid, None)
         self._tasks.pop(uid, None)
-        self._kept.pop(uid, None)
-        self._checkpoints_due[uid] = None
-        self._checkpoint_bell.set()
+        self._keeper.forget(uid)
         self._guard()
 
     def _object_changed(self, reference: Reference, pod_uids: frozenset[str]) -> None:
@@ -343,29 +343,8 @@ class NodeAgent:
                 worker.objects_changed()
 
     def _remember(self, pod: Object, status: Object) -> None:
-        """Keep the pod on disk when it says something that a restarted agent would need."""
-        uid = uid_of(pod)
-        worker = self.workers.get(uid)
-        verdict = worker.memory.verdict if worker is not None else None
-        objects = self._objects.known(uid)
-        versions = {r: o["metadata"].get("resourceVersion") for r, o in objects.items()}
-        meta = {k: v for k, v in pod["metadata"].items() if k not in {"resourceVersion", "managedFields"}}
-        essence = (meta, pod["spec"], status.get("phase"), status.get("startTime"), verdict, versions)
-        if self._kept.get(uid) != essence:
-            self._kept[uid] = essence
-            self._checkpoints_due[uid] = Checkpoint(pod | {"status": status}, objects, verdict)
-            self._checkpoint_bell.set()
-
-    async def _write_checkpoints(self) -> None:
-        while True:
-            await self._checkpoint_bell.wait()
-            self._checkpoint_bell.clear()
-            while self._checkpoints_due:
-                uid, checkpoint = self._checkpoints_due.popitem()
-                if checkpoint is None:
-                    await self.ports.checkpoints.remove(uid)
-                else:
-                    await self.ports.checkpoints.save(uid, checkpoint)
+        worker = self.workers.get(uid_of(pod))
+        self._keeper.remember(pod, status, worker.memory.verdict if worker is not None else None)
 
     async def _collect_images(self) -> None:
         """Make room when the disk is nearly full."""

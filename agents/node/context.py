@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agents.node.cgroups import Cgroups
 from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
@@ -30,6 +31,7 @@ class NodeContext:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
+    cgroups: Cgroups
     reach: Reach
     images: Images
     objects: ReferencedObjects

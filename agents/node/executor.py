@@ -243,9 +243,7 @@ class PodExecutor:
             environment=variables,
             mounts=self._volumes.mounts(pod, container, dict(variables), self._memory.addresses),
             termination_file=context.files.termination_file(uid, container["name"], action.attempt),
-            cgroup_parent=pod_cgroup(
-                context.config.cluster, context.config.node, uid, context.runtime_info.cgroup_driver
-            ),
+            cgroup_parent=self._cgroup(),
             node_memory=context.node_memory,
             delay_label=action.delay_label,
             labels={"dev.covey.pod-namespace": namespace_of(pod), "dev.covey.pod-name": name_of(pod)},
@@ -272,6 +270,10 @@ class PodExecutor:
             log.info("pod.hook_failed pod=%s/%s reason=%s", namespace_of(self.pod), name_of(self.pod), problem)
             self.event("Warning", "FailedPostStartHook", "PostStartHook failed", container["name"])
             self._memory.broken_hooks.add(container_id)
+
+    def _cgroup(self) -> str:
+        config = self._context.config
+        return pod_cgroup(config.cluster, config.node, uid_of(self.pod), self._context.runtime_info.cgroup_driver)
 
     def _address(self) -> str:
         addresses = self._memory.addresses or self._context.host.addresses
@@ -318,6 +320,7 @@ class PodExecutor:
     async def _tear_down(self) -> None:
         uid = uid_of(self.pod)
         await self._context.files.remove(uid)
+        self._context.cgroups.remove(self._cgroup())
         self._context.objects.release(uid)
         self._context.images.forget(uid)
         self._context.tokens.forget(uid)

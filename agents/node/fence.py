@@ -60,6 +60,13 @@ class FenceFiles:
         """Held by the running watchdog."""
         return self._directory / "lock"
 
+    def still_locked_by(self, descriptor: int) -> bool:
+        """Whether the open file is still the lock file that others would find."""
+        try:
+            return os.path.samestat(self.lock.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
     def _replace(self, name: str, data: bytes) -> None:
         beside = self._directory / f"{name}.tmp"
         beside.write_bytes(data)
@@ -106,9 +113,10 @@ class FenceFiles:
         (self._directory / "fenced").unlink(missing_ok=True)
 
 
-def watch(files: FenceFiles, killer: Killer) -> None:
-    """The watchdog's loop. It goes on after it has killed: containers that appear later are killed too."""
-    while True:
+def watch(files: FenceFiles, killer: Killer, held: int) -> None:
+    """The watchdog's loop. It goes on after it has killed: containers that appear later are killed too. It ends when
+    its directory was removed (the node has left its cluster): `held` is the lock file that it has open."""
+    while files.still_locked_by(held):
         guarded, answered, now = files.read_guarded(), files.read_answered(), boottime()
         if overdue(now, answered, guarded):
             hit = [uid for uid, cgroup in guarded.cgroups.items() if killer.kill(cgroup)]
@@ -135,7 +143,7 @@ def main(directory: str) -> int:
     # A terminal's interrupt is for the agent: the watchdog is to outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    watch(files, CgroupKiller())
+    watch(files, CgroupKiller(), handle)
     return 0
 
 

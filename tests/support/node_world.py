@@ -12,7 +12,9 @@ from typing import Any
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
+from agents.node.cgroups import NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
+from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
@@ -132,6 +134,7 @@ class NodeWorld:
             state_dir="/nowhere",
             runtime="fake",
         )
+        self.fence: LoopFence | None = None
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -145,12 +148,14 @@ class NodeWorld:
             runtime=self.runtime,
             network=self.network,
             files=self.files,
+            cgroups=NoCgroups(),
             checkpoints=self.checkpoints,
             reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
             rng=random.Random(2),
+            fence=self.fence,
         )
         self.agent = NodeAgent(self.config, ports, informers)
 
