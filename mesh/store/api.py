@@ -16,6 +16,7 @@ import orjson
 
 from mesh.bus.connection import Connection
 from mesh.errors import CoveyError, Unavailable
+from mesh.store.group import Stored
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 TTL = "Nats-TTL"
@@ -62,15 +63,6 @@ class StreamInfo:
     created: str
     last_revision: int
     config: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The last message of a subject."""
-
-    revision: int
-    deleted: bool
-    write_id: str
 
 
 class StreamApi:
