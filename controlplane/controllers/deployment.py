@@ -226,7 +226,7 @@ def _is_spent(rs: Object) -> bool:
 def _status_actions(state: _State, status: Object) -> tuple[Action, ...]:
     if status == state.deployment.get("status"):
         return ()
-    return (Update(DEPLOYMENTS, {**thaw(state.deployment), "status": status}, "status"),)
+    return (Update(DEPLOYMENTS, {**state.deployment, "status": status}, "status"),)
 
 
 def _paused_condition_due(deployment: Object) -> bool:
@@ -255,7 +255,7 @@ def _selects_everything(deployment: Object) -> Plan:
     status = deployment.get("status") or {}
     generation = deployment["metadata"].get("generation", 0)
     if status.get("observedGeneration", 0) < generation:
-        new = {**thaw(deployment), "status": {**status, "observedGeneration": generation}}
+        new = {**deployment, "status": {**status, "observedGeneration": generation}}
         actions.append(Update(DEPLOYMENTS, new, "status"))
     return Plan(tuple(actions))
 

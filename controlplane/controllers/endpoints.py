@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from controlplane.controllers import pods
 from controlplane.controllers import service_backends as backends
 from mesh.objects.kinds import ENDPOINTS, SERVICES
-from mesh.objects.meta import Key, annotations_of, is_deleting, key_of, labels_of, thaw, uid_of
+from mesh.objects.meta import Key, annotations_of, is_deleting, key_of, labels_of, uid_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Create, Delete, Plan, Update
 from mesh.plan.controller import Caches, Observed, Watch
@@ -66,11 +66,8 @@ def _replace(existing: Object, subsets: list[Object], labels: dict[str, str], *,
     same = (existing.get("subsets") or []) == subsets
     if same and labels_of(existing) == labels and annotations_of(existing) == annotations:
         return NOTHING
-    new = thaw(existing)
-    new["subsets"] = subsets
-    new["metadata"]["labels"] = labels
-    new["metadata"]["annotations"] = annotations
-    return Plan((Update(ENDPOINTS, new),))
+    meta = {**existing["metadata"], "labels": labels, "annotations": annotations}
+    return Plan((Update(ENDPOINTS, {**existing, "subsets": subsets, "metadata": meta}),))
 
 
 def _subsets(service: Object, caches: Caches) -> tuple[list[Object], bool]:

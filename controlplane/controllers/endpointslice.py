@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from controlplane.controllers import pods
 from controlplane.controllers import service_backends as backends
 from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
-from mesh.objects.meta import Key, is_deleting, key_of, labels_of, name_of, namespace_of, owner_reference, thaw, uid_of
+from mesh.objects.meta import Key, is_deleting, key_of, labels_of, name_of, namespace_of, owner_reference, uid_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Action, Create, Delete, Plan, Update
 from mesh.plan.controller import Caches, Observed, Watch
@@ -150,9 +150,7 @@ def _writes(
         if not endpoints and (occupied or number > 0):
             actions.append(Delete(ENDPOINTSLICES, key_of(slice_), uid_of(slice_)))
         elif endpoints != (slice_.get("endpoints") or []) or labels_of(slice_) != labels:
-            new = thaw(slice_)
-            new["endpoints"] = endpoints
-            new["metadata"]["labels"] = labels
+            new = {**slice_, "endpoints": endpoints, "metadata": {**slice_["metadata"], "labels": labels}}
             actions.append(Update(ENDPOINTSLICES, new))
     new_contents = backends.chunks(rest, MOST_ENDPOINTS)
     if not slices and not rest:

@@ -84,7 +84,7 @@ def _report(namespace: Object, contents: Contents, now: datetime) -> tuple[Actio
     status = {**old, "phase": "Terminating", "conditions": found}
     if status == old:
         return ()
-    return (Update(NAMESPACES, {**thaw(namespace), "status": status}, "status"),)
+    return (Update(NAMESPACES, {**namespace, "status": status}, "status"),)
 
 
 def _conditions(contents: Contents) -> dict[str, tuple[str, str, str]]:

@@ -94,7 +94,7 @@ def _declare_unknown(node: Object, now: datetime) -> tuple[Action, ...]:
         made = conditions.make(old, kind, "Unknown", reason=reason, message=message, now=now)
         beat = (old or {}).get("lastHeartbeatTime") or node["metadata"].get("creationTimestamp") or format_time(now)
         found = [*conditions.without(found, kind), {**made, "lastHeartbeatTime": beat}]
-    actions: list[Action] = [Update(NODES, {**thaw(node), "status": {**status, "conditions": found}}, "status")]
+    actions: list[Action] = [Update(NODES, {**node, "status": {**status, "conditions": found}}, "status")]
     if was_ready:
         message = f"Node {name_of(node)} status is now: NodeNotReady"
         actions.append(Record(node, "Normal", "NodeNotReady", message))

@@ -38,9 +38,10 @@ def status_of(pod: Object) -> Object:
 
 def condition(pod: Object, kind: str) -> Object | None:
     """The condition of this type, or None."""
+    found: Object
     for found in status_of(pod).get("conditions") or ():
         if found["type"] == kind:
-            return dict(found)
+            return found
     return None
 
 

@@ -53,7 +53,7 @@ class ReplicaSetController:
         actions: list[Action] = []
         status = _status(rs, active, terminating, observed)
         if status != rs.get("status"):
-            actions.append(Update(REPLICASETS, {**thaw(rs), "status": status}, "status"))
+            actions.append(Update(REPLICASETS, {**rs, "status": status}, "status"))
         if not is_deleting(rs):
             actions += _manage(rs, active, terminating, observed)
         return Plan(tuple(actions), _next_available(rs, active, observed.now), parallel=True)

@@ -5,7 +5,6 @@ Behaviour: Kubernetes' staging/src/k8s.io/endpointslice/utils.go and pkg/api/v1/
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 
 from controlplane.controllers import pods
@@ -86,8 +85,8 @@ def families(service: Object) -> list[str]:
 
 def address_of(pod: Object, family: str) -> str | None:
     """The pod's address of that family, or None."""
-    version = 6 if family == "IPv6" else 4
-    return next((ip for ip in pods.addresses(pod) if ipaddress.ip_address(ip).version == version), None)
+    colons = family == "IPv6"
+    return next((ip for ip in pods.addresses(pod) if (":" in ip) == colons), None)
 
 
 def is_headless(service: Object) -> bool:

@@ -120,7 +120,7 @@ class Node:
             return
         new = thaw(pod)
         self._address += 1
-        address = f"10.64.{self.name[1:]}.{self._address}"
+        address = f"10.{self.name[1:]}.{self._address // 250}.{self._address % 250 + 1}"
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": format_time(self._cluster.clock.now())}
         new["status"] = {"phase": "Running", "conditions": [ready], "podIP": address, "podIPs": [{"ip": address}]}
         await client.update(PODS, new, subresource="status")
