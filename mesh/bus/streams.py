@@ -91,7 +91,11 @@ class FrameStream:
             raise Unavailable("the stream is closed")
         self._sent += 1
         self._spent += len(data) + _OVERHEAD
-        await self._publish([_DATA, self._sent, channel, data])
+        try:
+            await self._publish([_DATA, self._sent, channel, data])
+        except Unavailable as error:
+            self._fail(error)  # the peer would miss this frame
+            raise
 
     async def receive(self) -> tuple[int, bytes] | None:
         """The next (channel, bytes), or None once the peer has closed. `Unavailable` when the peer vanished."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh.errors import Terminal, Unavailable
-from mesh.store.api import StreamApi, StreamNotFound
+from mesh.store.api import Rejected, StreamApi, StreamNotFound
 
 _READY_WITHIN = 15.0
 """Seconds that JetStream may take to come up after its server has accepted us."""
@@ -25,8 +25,8 @@ class Bucket:
     name: str
     replicas: int = 1
     durable: bool = True
-    """Every acknowledged write is on the disk, and several may be committed in one atomic batch. Otherwise writes reach
-    the disk a little later, one by one, and never wait for a durable one."""
+    """Every acknowledged write is on the disk, and several may be committed in one atomic batch. Otherwise a stream
+    without replicas reaches the disk a little later, and its writes never wait for a durable one."""
     tombstone_seconds: int = 600
     """How long a deletion can be followed. Whoever was away for longer has to begin anew."""
     value_seconds: int = 0
@@ -58,8 +58,8 @@ class Bucket:
             "allow_atomic": self.durable,
             "deny_delete": True,
         }
-        if not self.durable:
-            config["persist_mode"] = "async"
+        if not self.durable and self.replicas == 1:
+            config["persist_mode"] = "async"  # JetStream has it for single replicas only
         return config
 
 
@@ -93,7 +93,10 @@ async def ensure(api: StreamApi, bucket: Bucket) -> None:
             await asyncio.sleep(0.1)
     different = sorted(field for field, value in wanted.items() if found.get(field) != value)
     if different == ["num_replicas"]:
-        await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
+        try:
+            await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
+        except Rejected as error:
+            raise Terminal(f"{bucket.stream} cannot have {bucket.replicas} replicas: {error.message}") from error
     elif different:
         listed = ", ".join(f"{field} is {found.get(field)!r} instead of {wanted[field]!r}" for field in different)
         raise Terminal(f"the stream {bucket.stream} is not one of ours: {listed}; move it away or use another account")

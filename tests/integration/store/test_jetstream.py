@@ -169,6 +169,24 @@ async def test_without_a_broker_writes_are_unavailable_in_the_end(
         await store.last_revision()
 
 
+async def test_replicas_that_cannot_be_had_are_terminal(connection: Connection, store: JetStreamStore) -> None:
+    with pytest.raises(Terminal, match="cannot have 3 replicas"):
+        await open_store(connection, objects_bucket(replicas=3))
+
+
+async def test_events_live_for_their_time(connection: Connection) -> None:
+    store = await open_store(connection, Bucket("brief", durable=False, value_seconds=1))
+    await store.write(Write("a", b"1", 0))
+    api = StreamApi(connection)
+
+    async def expired() -> bool:
+        return await api.last("KV_brief", "$KV.brief.a") is None
+
+    await eventually(expired)
+    await store.write(Write("a", b"2", 0))
+    await store.close()
+
+
 async def test_a_foreign_stream_is_not_touched(connection: Connection) -> None:
     await StreamApi(connection).call(
         "STREAM.CREATE.KV_covey", {"name": "KV_covey", "subjects": ["$KV.covey.>"], "storage": "memory"}
