@@ -113,7 +113,7 @@ class Cluster:
         return await self.server.api.watch(Request("GET", path, parse_query(query)), user)
 
 
-def configuration(directory: Path, port: int, **network: Any) -> ServerConfig:
+def configuration(directory: Path, port: int, advertise: str = "192.0.2.1", **network: Any) -> ServerConfig:
     unused = BusConfig(servers=[], seed_file="")
     return ServerConfig(
         bus=unused,
@@ -122,7 +122,7 @@ def configuration(directory: Path, port: int, **network: Any) -> ServerConfig:
         pki_dir=str(directory),
         bind_address="127.0.0.1",
         port=port,
-        advertise_address="192.0.2.1",
+        advertise_address=advertise,
         network=NetworkConfig(**network),
     )
 
@@ -134,11 +134,12 @@ async def running(
     engine: Engine | None = None,
     nodes: FakeNodes | None = None,
     https: bool = False,
+    advertise: str = "192.0.2.1",
     **network: Any,
 ) -> AsyncIterator[Cluster]:
     """A server with the default service account, on `engine` (a fresh one by default)."""
     store, events = MemoryStore(engine), MemoryStore()
-    config = configuration(directory, 0 if https else 6443, **network)
+    config = configuration(directory, 0 if https else 6443, advertise, **network)
     server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(1), https=https)
     cluster = Cluster(server)
     account = {"metadata": {"name": "default"}}
