@@ -146,10 +146,19 @@ async def running(
     await cluster.call("POST", "/api/v1/namespaces/default/serviceaccounts", account)
     try:
         yield cluster
+        assert_untouched(server)
     finally:
         await server.stop()
         await store.close()
         await events.close()
+
+
+def assert_untouched(server: RunningServer) -> None:
+    """Nobody has changed a cached object: each still equals the bytes it was encoded to."""
+    for cache in server.registry.caches:
+        for held in cache.resources.values():
+            for item in held.items.values():
+                assert orjson.loads(item.data) == item.object
 
 
 def kubeconfig(directory: Path, port: int) -> Path:
