@@ -111,7 +111,7 @@ async def start(
     if https:
         server = HttpsServer(api, Authenticator(tokens.authenticate))
         port = await _listen(server, config, keys)
-    bootstrap = Bootstrap(config, port or config.port, registry, writes)
+    bootstrap = Bootstrap(config, port or config.port, registry, writes, clock)
     await bootstrap.ensure()
     await allocation.repair()
     running = RunningServer(api, registry, server, port)

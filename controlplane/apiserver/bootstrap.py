@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Iterable
+from datetime import datetime
 
 from controlplane.apiserver.cached import Item
 from controlplane.apiserver.registry import Registry
 from controlplane.apiserver.routes import Route
 from controlplane.apiserver.writes import Change, Writes
+from mesh.clock import Clock
 from mesh.config import ServerConfig
 from mesh.errors import AlreadyExists, CoveyError
-from mesh.objects.kinds import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, SERVICES, Resource
+from mesh.objects.kinds import ENDPOINTS, ENDPOINTSLICES, LEASES, NAMESPACES, SERVICES, Resource
+from mesh.objects.meta import format_micro_time, labels_of, parse_time
 from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,9 @@ log = logging.getLogger(__name__)
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 INTERVAL = 10.0
 """Seconds between two looks."""
+LEASE_SECONDS = 30
+"""After this many seconds without renewal an API server is taken out of the `kubernetes` Service."""
+IDENTITY = "apiserver.kubernetes.io/identity"
 _NAME = "kubernetes"
 _NAMESPACE = "default"
 
@@ -85,15 +92,46 @@ def endpoint_slice(addresses: list[str], port: int) -> Object:
     }
 
 
+def server_lease(address: str, now: datetime) -> Object:
+    """The sign of life of the API server at `address`, as kube-apiserver keeps one for its identity."""
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": f"apiserver-{address.replace(':', '-')}",
+            "namespace": "kube-system",
+            "labels": {IDENTITY: "kube-apiserver"},
+        },
+        "spec": {
+            "holderIdentity": address,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": format_micro_time(now),
+        },
+    }
+
+
+def live_addresses(leases: Iterable[Object], now: datetime) -> list[str]:
+    """The addresses of the API servers whose lease has not run out."""
+    found = set()
+    for lease in leases:
+        spec = lease.get("spec") or {}
+        if labels_of(lease).get(IDENTITY) == "kube-apiserver" and spec.get("renewTime") and spec.get("holderIdentity"):
+            age = now - parse_time(spec["renewTime"])
+            if age.total_seconds() < spec.get("leaseDurationSeconds", 0):
+                found.add(spec["holderIdentity"])
+    return sorted(found)
+
+
 class Bootstrap:
     """Keeps these objects as they should be."""
 
-    def __init__(self, config: ServerConfig, port: int, registry: Registry, writes: Writes) -> None:
+    def __init__(self, config: ServerConfig, port: int, registry: Registry, writes: Writes, clock: Clock) -> None:
         """`port` is where the server really listens."""
         self._config = config
         self._port = port
         self._registry = registry
         self._writes = writes
+        self._clock = clock
 
     async def keep(self) -> None:
         """Look again and again, until cancelled."""
@@ -109,9 +147,13 @@ class Bootstrap:
         for name in SYSTEM_NAMESPACES:
             await self._present(NAMESPACES, namespace(name))
         await self._present(SERVICES, service(self._config, self._port))
-        addresses = [self._config.advertise_address]
-        if ipaddress.ip_address(addresses[0]).is_loopback:
+        mine = self._config.advertise_address
+        if ipaddress.ip_address(mine).is_loopback:
             return  # no pod could reach it there, and endpoints on loopback are not valid
+        now = self._clock.now()
+        await self._equal(LEASES, server_lease(mine, now), ("spec",))
+        leases = [item.object for item in self._registry.objects(LEASES).ordered("kube-system")]
+        addresses = live_addresses(leases, now) or [mine]
         await self._equal(ENDPOINTS, endpoints(addresses, self._port), ("subsets",))
         await self._equal(ENDPOINTSLICES, endpoint_slice(addresses, self._port), ("addressType", "endpoints", "ports"))
 

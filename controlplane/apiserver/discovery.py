@@ -34,6 +34,10 @@ _SUBRESOURCES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
+_EVICTION = ("policy", "v1")
+"""A group without resources of its own yet: `kubectl drain` evicts only where it exists."""
+
+
 def served_subresources(resource: Resource) -> tuple[str, ...]:
     """The subresources of a kind that this server answers."""
     return tuple(name for name in resource.subresources if name in _SUBRESOURCES)
@@ -45,10 +49,10 @@ def _verbs(resource: Resource) -> list[str]:
 
 def _groups() -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
-    for resource in BUILT_IN:
-        versions = found.setdefault(resource.group, [])
-        if resource.version not in versions:
-            versions.append(resource.version)
+    for group, version in (*((r.group, r.version) for r in BUILT_IN), _EVICTION):
+        versions = found.setdefault(group, [])
+        if version not in versions:
+            versions.append(version)
     return list(found.items())
 
 
@@ -119,7 +123,7 @@ def resource_list(group: str, version: str) -> bytes:
                 body_group, _, body_version = api_version.rpartition("/")
                 sub.update(group=body_group, version=body_version)
             resources.append(sub)
-    if not resources:
+    if not resources and (group, version) != _EVICTION:
         raise NotFound("the server could not find the requested resource")
     group_version = f"{group}/{version}" if group else version
     return orjson.dumps(

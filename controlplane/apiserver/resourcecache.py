@@ -118,7 +118,7 @@ class ResourceCache:
         if len(self._ring) > RING:
             self._floor = self._ring.popleft().revision
         for trigger in self._concerned(change):
-            for watcher in self._watchers.get(trigger, ()):
+            for watcher in tuple(self._watchers.get(trigger, ())):  # one that is too slow leaves the set
                 watcher.offer(change)
 
     def _concerned(self, change: Change) -> Iterable[Trigger | None]:

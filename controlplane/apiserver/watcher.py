@@ -130,6 +130,7 @@ class Watcher:
         if status is not None:
             self._queue.append(event(ERROR, orjson.dumps(status)))
         self._closed = True
+        self.on_close()
         self._awaken()
 
     def take(self) -> list[bytes]:
@@ -144,7 +145,6 @@ class Watcher:
     async def __anext__(self) -> bytes:
         while not self._queue:
             if self._closed:
-                self.on_close()
                 raise StopAsyncIteration
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
@@ -154,4 +154,3 @@ class Watcher:
         """The client is gone."""
         self._queue.clear()
         self.close()
-        self.on_close()

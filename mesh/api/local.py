@@ -27,9 +27,13 @@ class LocalTransport:
 
     async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
         """The events of one watch request, decoded."""
-        async for data in await self._api.watch(request, self._user):
-            event = orjson.loads(data)
-            yield WatchEvent(event["type"], event["object"])
+        events = await self._api.watch(request, self._user)
+        try:
+            async for data in events:
+                event = orjson.loads(data)
+                yield WatchEvent(event["type"], event["object"])
+        finally:
+            await events.aclose()
 
     async def connect(self, request: Request) -> Stream:
         """Not offered: nothing in the API server's own process opens byte streams."""

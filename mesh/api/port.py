@@ -106,13 +106,24 @@ class Stream(Protocol):
         """Send what is under way and end the stream; the peer's `receive` returns None. May be called again."""
 
 
+class Events(Protocol):
+    """The encoded events of an open watch. Whoever opened it closes it."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None:
+        """End the watch; nobody wants its events any more."""
+
+
 class Api(Protocol):
     """The API server's pipeline: authenticated requests in, answers out. Errors are raised as `ApiError`."""
 
     async def handle(self, request: Request, user: User) -> Response:
         """Answer everything that is one request and one answer. Refusals come back as a `Response` with a Status."""
 
-    async def watch(self, request: Request, user: User) -> AsyncIterator[bytes]:
+    async def watch(self, request: Request, user: User) -> Events:
         """Check the request, then return an iterator of watch events, each one JSON document
         (`{"type":...,"object":...}`) without a newline. The iterator ends at timeoutSeconds."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 
-from mesh.api.port import Api, Request, Response, User
+from mesh.api.port import Api, Events, Request, Response, User
 from mesh.bus import envelope, subjects
 from mesh.bus.port import Bus, Message, Subscription
 from mesh.bus.serving import serve_stream
@@ -124,7 +124,7 @@ class ApiServer:
         await self._answer(reply, envelope.encode_response(response, stream=stream_id))
         return stream
 
-    async def _watch(self, identity: str, reply: str, events: AsyncIterator[bytes]) -> None:
+    async def _watch(self, identity: str, reply: str, events: Events) -> None:
         stream = await self._open(identity, reply, Response(200, b""))
         pump = asyncio.ensure_future(_pump(events, stream))
         try:
@@ -155,7 +155,7 @@ async def _send_body(stream: FrameStream, body: bytes) -> None:
         await stream.close()
 
 
-async def _pump(events: AsyncIterator[bytes], stream: FrameStream) -> None:
+async def _pump(events: Events, stream: FrameStream) -> None:
     """Send each event as a line; those that are there at the same time travel together."""
     waiting = bytearray()
     changed = asyncio.Event()
@@ -176,8 +176,7 @@ async def _pump(events: AsyncIterator[bytes], stream: FrameStream) -> None:
         finally:
             ended = True
             changed.set()
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
+            await events.aclose()
 
     taken = asyncio.Event()
     gathering = asyncio.ensure_future(gather())

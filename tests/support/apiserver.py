@@ -113,7 +113,7 @@ class Cluster:
         return await self.server.api.watch(Request("GET", path, parse_query(query)), user)
 
 
-def configuration(directory: Path, port: int, **network: Any) -> ServerConfig:
+def configuration(directory: Path, port: int, advertise: str = "192.0.2.1", **network: Any) -> ServerConfig:
     unused = BusConfig(servers=[], seed_file="")
     return ServerConfig(
         bus=unused,
@@ -122,7 +122,7 @@ def configuration(directory: Path, port: int, **network: Any) -> ServerConfig:
         pki_dir=str(directory),
         bind_address="127.0.0.1",
         port=port,
-        advertise_address="192.0.2.1",
+        advertise_address=advertise,
         network=NetworkConfig(**network),
     )
 
@@ -134,21 +134,31 @@ async def running(
     engine: Engine | None = None,
     nodes: FakeNodes | None = None,
     https: bool = False,
+    advertise: str = "192.0.2.1",
     **network: Any,
 ) -> AsyncIterator[Cluster]:
     """A server with the default service account, on `engine` (a fresh one by default)."""
     store, events = MemoryStore(engine), MemoryStore()
-    config = configuration(directory, 0 if https else 6443, **network)
+    config = configuration(directory, 0 if https else 6443, advertise, **network)
     server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(1), https=https)
     cluster = Cluster(server)
     account = {"metadata": {"name": "default"}}
     await cluster.call("POST", "/api/v1/namespaces/default/serviceaccounts", account)
     try:
         yield cluster
+        assert_untouched(server)
     finally:
         await server.stop()
         await store.close()
         await events.close()
+
+
+def assert_untouched(server: RunningServer) -> None:
+    """Nobody has changed a cached object: each still equals the bytes it was encoded to."""
+    for cache in server.registry.caches:
+        for held in cache.resources.values():
+            for item in held.items.values():
+                assert orjson.loads(item.data) == item.object
 
 
 def kubeconfig(directory: Path, port: int) -> Path:

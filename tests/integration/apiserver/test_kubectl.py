@@ -170,6 +170,15 @@ async def test_deleting_waits(kubectl: Kubectl) -> None:
     assert process.returncode == 0
 
 
+async def test_drain_evicts(kubectl: Kubectl) -> None:
+    await kubectl.api.ok("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+    await kubectl.api.ok("POST", "/api/v1/namespaces/default/pods", pod("x", nodeName="n1"))
+    told = await kubectl.run("drain", "n1", "--force", "--grace-period=0", "--timeout=30s")
+    assert "evicting pod default/x" in told
+    assert (await kubectl.json("get", "node", "n1"))["spec"]["unschedulable"] is True
+    assert "No resources found" in await kubectl.run("get", "pods")
+
+
 async def test_streams(kubectl: Kubectl) -> None:
     node = {"metadata": {"name": "n1", "annotations": {"covey.dev/identity": "UNODE"}}}
     await kubectl.api.ok("POST", "/api/v1/nodes", node)

@@ -65,8 +65,7 @@ async def test_objects_over_the_bus(tmp_path: Path) -> None:
         async def watch() -> None:
             request = Request("GET", CONFIGMAPS, (("watch", "true"),))
             async for event in client.watch(request):
-                if event.type != "BOOKMARK":
-                    seen.append((event.type, event.object["metadata"]["name"]))
+                seen.extend([(event.type, event.object["metadata"]["name"])] if event.type != "BOOKMARK" else [])
 
         watching = asyncio.create_task(watch())
         for method, path, body in (

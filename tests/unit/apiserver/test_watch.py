@@ -99,6 +99,28 @@ async def test_slow_watcher_is_closed(tmp_path: Path, monkeypatch: pytest.Monkey
             await api.ok("POST", CONFIGMAPS, labelled(f"c{i}"))
         with pytest.raises(StopAsyncIteration):
             await anext(watch)
+        held = next(c for r, c in api.server.registry.caches[0].resources.items() if r.plural == "configmaps")
+        assert held.watcher_count == 0
+
+
+async def test_lost_place_ends_watches_and_reads_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        await api.ok("POST", CONFIGMAPS, labelled("a"))
+        watch = await api.watch(f"{CONFIGMAPS}?watch=1")
+        await anext(watch)
+        cache = api.server.registry.caches[0]
+        cache.lost(RuntimeError("the stream was replaced"))
+        assert await api.refused("GET", f"{CONFIGMAPS}/a") == (
+            503,
+            "ServiceUnavailable",
+            "the server has not read the cluster store yet, try again",
+        )
+        error = orjson.loads(await anext(watch))
+        assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
+        async with asyncio.timeout(10):
+            while not cache.ready:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert (await api.ok("GET", f"{CONFIGMAPS}/a"))["metadata"]["name"] == "a"
 
 
 async def test_watch_of_tables_names_columns_once(tmp_path: Path) -> None:
