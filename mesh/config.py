@@ -28,9 +28,9 @@ class BusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The cluster's address plan. Lists hold one CIDR for each family, primary first."""
 
-    pod_cidrs: list[str] = ["10.64.0.0/16"]
-    service_cidrs: list[str] = ["10.96.0.0/16"]
-    node_mask_sizes: list[int] = [24]
+    pod_cidrs: list[str] = msgspec.field(default_factory=lambda: ["10.64.0.0/16"])
+    service_cidrs: list[str] = msgspec.field(default_factory=lambda: ["10.96.0.0/16"])
+    node_mask_sizes: list[int] = msgspec.field(default_factory=lambda: [24])
     """Prefix length of each node's part of the pod CIDR."""
     dns_address: str = "10.96.0.10"
     """ClusterIP of the cluster DNS Service; it must lie in the service CIDR."""

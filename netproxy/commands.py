@@ -16,11 +16,15 @@ async def run(*command: str, stdin: str = "", accept: tuple[int, ...] = (0,)) ->
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *command,
+            # A pipe that nobody fills may be closed by the tool before we close it, which uvloop takes for an error.
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError as error:
         raise Terminal(f"{command[0]} is not installed: the proxy needs it to program Services") from error
-    output, errors = await process.communicate(stdin.encode())
+    output, errors = await process.communicate(stdin.encode() or None)
     if process.returncode not in accept:
         raise KernelRefused(f"{' '.join(command)}: {errors.decode(errors='replace').strip()}")
     return output.decode(errors="replace")

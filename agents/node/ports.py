@@ -162,7 +162,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """A doorbell: something happened to a container or sandbox of this pod; read its state again."""
+    """A doorbell: something happened to a container or sandbox of this pod; read its state again.
+
+    An empty `pod_uid` names no pod: read everything again. The first event of every iterator is such a one; it says
+    that from now on nothing is missed.
+    """
 
     pod_uid: str
     container_id: str
@@ -299,8 +303,14 @@ class PodAddresses:
     addresses: tuple[str, ...]
 
 
+class NetworkFailure(CoveyError):
+    """A sandbox could not be wired: no free address, its namespace is gone, or the kernel refused. Worth a retry."""
+
+
 class PodNetwork(Protocol):
-    """Gives sandboxes their interface and address. Idempotent: asked again for the same sandbox, answers the same."""
+    """Gives sandboxes their interface and address. Idempotent: asked again for the same sandbox, answers the same.
+
+    `attach` raises `NetworkFailure`."""
 
     async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
         """Wire the network namespace at path `netns` as eth0; returns its addresses. They stay the sandbox's own, over

@@ -1,1 +1,4 @@
-"""One file for each controller; each is one pure function from caches to a plan."""
+"""The controllers, one file each, and every one pure: no I/O, clock or randomness may enter (`.importlinter`).
+
+`table.py` lists them. What runs them is in `controlplane.manager` and `mesh.client.runtime`.
+"""

@@ -23,7 +23,7 @@ def without(conditions: Sequence[Object], kind: str) -> list[Object]:
 
 
 def put(
-    conditions: Sequence[Object], kind: str, status: str, reason: str, message: str, now: datetime, *, stamp: str = ""
+    conditions: Sequence[Object], kind: str, status: str, *, reason: str, message: str, now: datetime, stamp: str = ""
 ) -> list[Object]:
     """With the condition set. One of equal status and reason is kept as it is, message and times included.
 
@@ -32,11 +32,12 @@ def put(
     old = find(conditions, kind)
     if old is not None and old["status"] == status and old.get("reason") == reason:
         return list(conditions)
-    return [*without(conditions, kind), make(old, kind, status, reason, message, now, stamp=stamp)]
+    new = make(old, kind, status, reason=reason, message=message, now=now, stamp=stamp)
+    return [*without(conditions, kind), new]
 
 
 def make(
-    old: Object | None, kind: str, status: str, reason: str, message: str, now: datetime, *, stamp: str = ""
+    old: Object | None, kind: str, status: str, *, reason: str, message: str, now: datetime, stamp: str = ""
 ) -> Object:
     """A condition that takes the place of `old`, with its transition time if the status stays."""
     moment = format_time(now)

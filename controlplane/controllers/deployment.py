@@ -16,7 +16,17 @@ from controlplane.controllers import deployment_status as statuses
 from controlplane.controllers import deployment_templates as templates
 from controlplane.controllers.ownership import BY_CONTROLLER, OWNED_INDEXES, claim, controller_uids, wake_owner
 from mesh.objects.kinds import DEPLOYMENTS, PODS, REPLICASETS
-from mesh.objects.meta import Key, annotations_of, controller_of, is_deleting, key_of, name_of, namespace_of, thaw, uid_of
+from mesh.objects.meta import (
+    Key,
+    annotations_of,
+    controller_of,
+    is_deleting,
+    key_of,
+    name_of,
+    namespace_of,
+    thaw,
+    uid_of,
+)
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Action, Create, Delete, Patch, Plan, Record, Update
 from mesh.plan.controller import Caches, Observed, Watch, itself
@@ -72,7 +82,9 @@ class DeploymentController:
             return claimed.first
         state = _state(deployment, claimed.owned, observed)
         if is_deleting(deployment):
-            return Plan(_status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, observed.now)))
+            return Plan(
+                _status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, observed.now))
+            )
         if _paused_condition_due(deployment):
             return _mark_paused(state)
         if deployment["spec"].get("paused") or sizes.is_scaling(deployment, state.all_sets):
@@ -92,7 +104,9 @@ def _scale(state: _State) -> Plan:
     wanted = sizes.scaled_sizes(
         state.bounds, deployment, state.new_set, state.old_sets, rolling=not _recreates(deployment)
     )
-    actions = list(_status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, state.observed.now)))
+    actions = list(
+        _status_actions(state, statuses.counts(deployment, state.new_set, state.all_sets, state.observed.now))
+    )
     actions += _resize(state, wanted, mark=sizes.active(state.all_sets))
     if deployment["spec"].get("paused"):
         actions += _tidy(state)
@@ -103,7 +117,7 @@ def _roll(state: _State) -> Plan:
     """One step of a rollout."""
     deployment, now = state.deployment, state.observed.now
     recreate = _recreates(deployment)
-    status = statuses.rollout(deployment, state.new_set, state.all_sets, now, state.observed.failure)
+    status = statuses.rollout(deployment, state.new_set, state.all_sets, now)
     actions = list(_status_actions(state, status))
     again = statuses.until_deadline(deployment, status, now)
     if recreate and (leaving := _leave_old(state)) is not None:
@@ -140,9 +154,10 @@ def _bring_about(state: _State, status: Object) -> tuple[Action, ...]:
     if state.observed.caches[REPLICASETS].get(key_of(new_set)) is not None:
         status = {**status, "collisionCount": int(status.get("collisionCount", 0)) + 1}
         return _status_actions(state, status)
-    if statuses.has_deadline(deployment) and state.observed.failure is None:
+    if statuses.has_deadline(deployment):
         message = f'Created new replica set "{name_of(new_set)}"'
-        status = statuses.with_progress(status, "True", "NewReplicaSetCreated", message, now)
+        status = statuses.with_progress(status, "True", reason="NewReplicaSetCreated", message=message, now=now)
+        status = statuses.with_creation_failure(status, state.observed.failure, now)
     actions: list[Action] = [Create(REPLICASETS, new_set)]
     if size > 0:
         actions.append(_scaling_event(deployment, name_of(new_set), 0, size))
@@ -153,17 +168,12 @@ def _bring_about(state: _State, status: Object) -> tuple[Action, ...]:
 
 
 def _refresh(state: _State, new_set: Object) -> tuple[Action, ...] | None:
-    """Give the new ReplicaSet the highest revision and the Deployment's annotations, and the Deployment the revision
-    and its first condition; None when they have them."""
+    """Give the new ReplicaSet the highest revision and the Deployment's annotations, and the Deployment the revision;
+    None when they have them."""
     changed = templates.brought_up_to_date(new_set, state.deployment, _next_revision(state))
     if changed is not None:
         return (Update(REPLICASETS, changed),)
-    if numbered := _number(state.deployment, annotations_of(new_set).get(templates.REVISION, "0")):
-        return numbered
-    status = state.deployment.get("status") or {}
-    if statuses.has_deadline(state.deployment) and conditions.find(status.get("conditions") or [], "Progressing") is None:
-        return None
-    return None
+    return _number(state.deployment, annotations_of(new_set).get(templates.REVISION, "0")) or None
 
 
 def _number(deployment: Object, revision: str) -> tuple[Action, ...]:
@@ -210,9 +220,7 @@ def _tidy(state: _State) -> tuple[Action, ...]:
 
 
 def _is_spent(rs: Object) -> bool:
-    status = rs.get("status") or {}
-    seen = status.get("observedGeneration", 0) >= rs["metadata"].get("generation", 0)
-    return sizes.size(rs) == 0 and not status.get("replicas") and bool(seen)
+    return sizes.size(rs) == 0 and not (rs.get("status") or {}).get("replicas") and sizes.is_observed(rs)
 
 
 def _status_actions(state: _State, status: Object) -> tuple[Action, ...]:
@@ -237,7 +245,8 @@ def _mark_paused(state: _State) -> Plan:
     reason = "DeploymentPaused" if paused else "DeploymentResumed"
     message = f"Deployment is {'paused' if paused else 'resumed'}"
     status = state.deployment.get("status") or {}
-    return Plan(_status_actions(state, statuses.with_progress(status, "Unknown", reason, message, state.observed.now)))
+    status = statuses.with_progress(status, "Unknown", reason=reason, message=message, now=state.observed.now)
+    return Plan(_status_actions(state, status))
 
 
 def _selects_everything(deployment: Object) -> Plan:

@@ -67,6 +67,17 @@ def available(rs: Object) -> int:
     return int((rs.get("status") or {}).get("availableReplicas") or 0)
 
 
+def _staying(rs: Object) -> int:
+    """How many available pods will stay: those beyond `spec.replicas` are on their way out, whatever status says."""
+    return min(available(rs), size(rs))
+
+
+def is_observed(rs: Object) -> bool:
+    """Whether its status was written in knowledge of its present size."""
+    seen = (rs.get("status") or {}).get("observedGeneration", 0)
+    return bool(seen >= rs["metadata"].get("generation", 0))
+
+
 def total(sets: Iterable[Object]) -> int:
     """The sum of `spec.replicas`."""
     return sum(size(rs) for rs in sets)
@@ -96,19 +107,22 @@ def new_set_size(bounds: Bounds, new_set: Object | None, all_sets: Sequence[Obje
 def old_set_sizes(bounds: Bounds, new_set: Object, old_sets: Sequence[Object]) -> Sizes:
     """The smaller sizes of old ReplicaSets in a rolling update: unhealthy pods first, then as availability allows.
 
-    New pods that are not yet available count as if they were missing, since they may never come up.
+    New pods that are not yet available count as if they were missing, since they may never come up. Stricter than
+    Kubernetes in one thing: nothing shrinks on the word of a status that does not know of the last change of size.
     """
-    unavailable_new = size(new_set) - available(new_set)
+    if not all(is_observed(rs) for rs in (new_set, *old_sets)):
+        return {}
+    unavailable_new = size(new_set) - _staying(new_set)
     removable = total(old_sets) + size(new_set) - bounds.least_available - unavailable_new
     if removable <= 0:
         return {}
     sizes = {name_of(rs): size(rs) for rs in old_sets}
     for rs in by_age(old_sets):
-        unhealthy = min(removable, size(rs) - available(rs))
+        unhealthy = min(removable, size(rs) - _staying(rs))
         if unhealthy > 0:
             sizes[name_of(rs)] -= unhealthy
             removable -= unhealthy
-    spare = sum(available(rs) for rs in (new_set, *old_sets)) - bounds.least_available
+    spare = sum(_staying(rs) for rs in (new_set, *old_sets)) - bounds.least_available
     for rs in by_age(old_sets):
         step = min(sizes[name_of(rs)], max(spare, 0))
         sizes[name_of(rs)] -= step

@@ -40,17 +40,15 @@ def counts(deployment: Object, new_set: Object | None, all_sets: Sequence[Object
         old.get("conditions") or [],
         "Available",
         "True" if enough else "False",
-        "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
-        f"Deployment {'has' if enough else 'does not have'} minimum availability.",
-        now,
+        reason="MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
+        message=f"Deployment {'has' if enough else 'does not have'} minimum availability.",
+        now=now,
         stamp=_STAMP,
     )
     return status
 
 
-def rollout(
-    deployment: Object, new_set: Object | None, all_sets: Sequence[Object], now: datetime, failure: Failure | None
-) -> Object:
+def rollout(deployment: Object, new_set: Object | None, all_sets: Sequence[Object], now: datetime) -> Object:
     """The status with the rollout's progress in it."""
     status = counts(deployment, new_set, all_sets, now)
     found = status["conditions"]
@@ -58,7 +56,7 @@ def rollout(
         found = conditions.without(found, "Progressing")
     elif not _was_complete(deployment, status):
         found = _progressing(deployment, status, new_set, now)
-    status["conditions"] = _replica_failure(found, deployment, new_set, all_sets, failure, now)
+    status["conditions"] = _replica_failure(found, new_set, all_sets, now)
     return status
 
 
@@ -67,49 +65,52 @@ def _progressing(deployment: Object, status: Object, new_set: Object | None, now
     found: list[Object] = status["conditions"]
     old = conditions.find(found, "Progressing")
     subject = f'Deployment "{name_of(deployment)}"' if new_set is None else f'ReplicaSet "{name_of(new_set)}"'
+    if old is None and new_set is not None:
+        reason, message = "FoundNewReplicaSet", f'Found new replica set "{name_of(new_set)}"'
+        found = conditions.put(found, "Progressing", "True", reason=reason, message=message, now=now, stamp=_STAMP)
     if is_complete(deployment, status):
         reason, message = "NewReplicaSetAvailable", f"{subject} has successfully progressed."
-        return conditions.put(found, "Progressing", "True", reason, message, now, stamp=_STAMP)
+        return conditions.put(found, "Progressing", "True", reason=reason, message=message, now=now, stamp=_STAMP)
     if _has_progressed(deployment.get("status") or {}, status):
         # Written anew each time: the deadline counts from the last progress.
         reason, message = "ReplicaSetUpdated", f"{subject} is progressing."
-        made = conditions.make(old, "Progressing", "True", reason, message, now, stamp=_STAMP)
+        made = conditions.make(old, "Progressing", "True", reason=reason, message=message, now=now, stamp=_STAMP)
         return [*conditions.without(found, "Progressing"), made]
     if _timed_out(deployment, old, now):
         reason, message = "ProgressDeadlineExceeded", f"{subject} has timed out progressing."
-        return conditions.put(found, "Progressing", "False", reason, message, now, stamp=_STAMP)
+        return conditions.put(found, "Progressing", "False", reason=reason, message=message, now=now, stamp=_STAMP)
     return found
 
 
-def with_progress(status: Object, state: str, reason: str, message: str, now: datetime) -> Object:
+def with_progress(status: Object, state: str, *, reason: str, message: str, now: datetime) -> Object:
     """The status with the condition Progressing set to `state`."""
     found = status.get("conditions") or []
-    return {**status, "conditions": conditions.put(found, "Progressing", state, reason, message, now, stamp=_STAMP)}
+    found = conditions.put(found, "Progressing", state, reason=reason, message=message, now=now, stamp=_STAMP)
+    return {**status, "conditions": found}
 
 
 def _replica_failure(
-    found: list[Object],
-    deployment: Object,
-    new_set: Object | None,
-    all_sets: Sequence[Object],
-    failure: Failure | None,
-    now: datetime,
+    found: list[Object], new_set: Object | None, sets: Sequence[Object], now: datetime
 ) -> list[Object]:
-    """ReplicaFailure as the new ReplicaSet (or else an old one) reports it, and our own failure to create one."""
-    sets = [*([new_set] if new_set is not None else []), *all_sets]
-    reported = [conditions.find((rs.get("status") or {}).get("conditions") or [], "ReplicaFailure") for rs in sets]
-    cause = next((condition for condition in reported if condition is not None), None)
+    """The conditions with ReplicaFailure as the new ReplicaSet, or else an old one, reports it."""
+    candidates = [*([new_set] if new_set is not None else []), *sets]
+    reports = [conditions.find((rs.get("status") or {}).get("conditions") or [], "ReplicaFailure") for rs in candidates]
+    cause = next((condition for condition in reports if condition is not None), None)
     if cause is None:
-        found = conditions.without(found, "ReplicaFailure")
-    else:
-        found = conditions.put(
-            found, "ReplicaFailure", cause["status"], cause["reason"], cause["message"], now, stamp=_STAMP
-        )
-    if failure is not None and isinstance(failure.action, Create) and new_set is None and has_deadline(deployment):
-        name = failure.action.object["metadata"]["name"]
-        message = f'Failed to create new replica set "{name}": {failure.message}'
-        found = conditions.put(found, "Progressing", "False", "ReplicaSetCreateError", message, now, stamp=_STAMP)
-    return found
+        return conditions.without(found, "ReplicaFailure")
+    reason, message = cause["reason"], cause["message"]
+    return conditions.put(
+        found, "ReplicaFailure", cause["status"], reason=reason, message=message, now=now, stamp=_STAMP
+    )
+
+
+def with_creation_failure(status: Object, failure: Failure | None, now: datetime) -> Object:
+    """The status with our own failure to create the new ReplicaSet in it, if that is what went wrong."""
+    if failure is None or not isinstance(failure.action, Create):
+        return status
+    name = failure.action.object["metadata"]["name"]
+    message = f'Failed to create new replica set "{name}": {failure.message}'
+    return with_progress(status, "False", reason="ReplicaSetCreateError", message=message, now=now)
 
 
 def has_deadline(deployment: Object) -> bool:

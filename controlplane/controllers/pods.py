@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from mesh.objects.meta import annotations_of, is_deleting, parse_time, uid_of
+from mesh.objects.meta import annotations_of, controller_of, is_deleting, parse_time, uid_of
 from mesh.objects.types import Object
 
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_EXCLUSIVE = "covey.dev/exclusive"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
@@ -74,6 +75,12 @@ def addresses(pod: Object) -> tuple[str, ...]:
     status = status_of(pod)
     found = [entry["ip"] for entry in status.get("podIPs") or () if entry.get("ip")]
     return tuple(found) or ((status["podIP"],) if status.get("podIP") else ())
+
+
+def is_exclusive(pod: Object) -> bool:
+    """Whether it must never run twice: a member of a StatefulSet, or one that asks for it by annotation."""
+    owner = controller_of(pod)
+    return (owner is not None and owner["kind"] == "StatefulSet") or annotations_of(pod).get(_EXCLUSIVE) == "true"
 
 
 def victim_order(pod: Object, crowd: int, now: datetime) -> tuple[object, ...]:

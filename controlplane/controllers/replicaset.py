@@ -55,14 +55,15 @@ class ReplicaSetController:
         if status != rs.get("status"):
             actions.append(Update(REPLICASETS, {**thaw(rs), "status": status}, "status"))
         if not is_deleting(rs):
-            actions += _manage(rs, active, observed)
+            actions += _manage(rs, active, terminating, observed)
         return Plan(tuple(actions), _next_available(rs, active, observed.now), parallel=True)
 
 
-def _manage(rs: Object, active: Sequence[Object], observed: Observed) -> list[Action]:
-    """The creations or deletions of one pass."""
+def _manage(rs: Object, active: Sequence[Object], terminating: Sequence[Object], observed: Observed) -> list[Action]:
+    """The creations or deletions of one pass. A pod that must never run twice is replaced only once it is gone."""
     missing = _replicas(rs) - len(active)
     if missing > 0:
+        missing = max(missing - sum(pods.is_exclusive(pod) for pod in terminating), 0)
         return [Create(PODS, new_pod(rs), about=rs) for _ in range(min(missing, _MOST_PER_PASS))]
     surplus = min(-missing, _MOST_PER_PASS)
     victims = _victims(rs, active, observed)[:surplus] if surplus else []
@@ -118,7 +119,7 @@ def _conditions(rs: Object, failure: Failure | None, now: datetime) -> list[Obje
     if failure is None or not isinstance(failure.action, Create | Delete):
         return conditions.without(old, "ReplicaFailure")
     reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
-    return conditions.put(old, "ReplicaFailure", "True", reason, failure.message, now)
+    return conditions.put(old, "ReplicaFailure", "True", reason=reason, message=failure.message, now=now)
 
 
 def _next_available(rs: Object, active: Sequence[Object], now: datetime) -> timedelta | None:

@@ -21,7 +21,7 @@ BODY_UP_TO = 3 * 1024 * 1024
 class BusTransport:
     """`mesh.api.port.Transport` over the bus."""
 
-    def __init__(self, bus: Bus, *, timeout: float = 34.0) -> None:
+    def __init__(self, bus: Bus, *, timeout: float = 12.0) -> None:
         self._bus = bus
         self._timeout = timeout
 

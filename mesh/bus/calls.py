@@ -18,7 +18,7 @@ from mesh.bus import subjects
 from mesh.bus.port import Bus, Message, Subscription
 from mesh.bus.serving import serve_stream
 from mesh.bus.streams import FrameStream, StreamHub, join
-from mesh.errors import ApiError, BadRequest, InternalError, NotFound, TooManyRequests, Unavailable, from_status
+from mesh.errors import ApiError, BadRequest, InternalError, NotFound, TooManyRequests, from_status
 from mesh.objects.types import Json
 
 log = logging.getLogger("covey.bus")
@@ -146,7 +146,7 @@ class CallServer:
             return
         try:
             await self._bus.publish(reply, msgpack.packb(answer))
-        except Unavailable as error:
+        except ApiError as error:
             log.debug("answer not sent", extra={"error": str(error)})
 
 

@@ -84,8 +84,9 @@ class Subscribed:
         """End it; no handler call starts after this returns."""
         self._handler = None
         self._connection.forget(self)
-        if self._current is not None and self._client is not None and self._client.is_connected:
-            await self._current.unsubscribe()
+        current, self._current = self._current, None
+        if current is not None and self._client is not None and self._client.is_connected:
+            await current.unsubscribe()
 
 
 class Connection:
@@ -204,7 +205,10 @@ class Connection:
         self._subscriptions.append(subscription)
         client = self._client
         if client is not None and client.is_connected:
-            await subscription.attach(client)
+            try:
+                await subscription.attach(client)
+            except (errors.Error, OSError):
+                return subscription  # the connection has just ended; it is made on the next one
             await self._round_trip(client)
             if ("subscription", subject.lower()) in self._refused:
                 await subscription.unsubscribe()
@@ -241,6 +245,8 @@ class Connection:
                 if client is not None:
                     try:
                         await self._use(client)
+                    except (errors.Error, OSError) as error:
+                        self._failure = str(error)
                     finally:
                         self._lose()
                         await self._discard(client)

@@ -22,7 +22,7 @@ import msgpack
 
 from mesh.bus import subjects
 from mesh.bus.port import Bus, Message, Subscription
-from mesh.errors import Unavailable
+from mesh.errors import ApiError, Unavailable
 
 log = logging.getLogger("covey.streams")
 
@@ -30,8 +30,8 @@ WINDOW = 1024 * 1024
 """Bytes that a peer may send ahead of our reader."""
 CHUNK = 64 * 1024
 """Most bytes in one frame."""
-KEEPALIVE = 2.0
-SILENCE = 7.0
+KEEPALIVE = 1.5
+SILENCE = 5.0
 
 _DATA = 0
 _STATE = 1
@@ -63,7 +63,8 @@ class FrameStream:
         self._peer_closed = False
         self._greeted = False
         self._failure: Unavailable | None = None
-        self._heard = self._spoke = self._loop.time()
+        self._received_bytes = 0
+        self._heard = self._spoke = self._due = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
         self._sending: set[asyncio.Task[None]] = set()
@@ -90,7 +91,11 @@ class FrameStream:
             raise Unavailable("the stream is closed")
         self._sent += 1
         self._spent += len(data) + _OVERHEAD
-        await self._publish([_DATA, self._sent, channel, data])
+        try:
+            await self._publish([_DATA, self._sent, channel, data])
+        except Unavailable as error:
+            self._fail(error)  # the peer would miss this frame
+            raise
 
     async def receive(self) -> tuple[int, bytes] | None:
         """The next (channel, bytes), or None once the peer has closed. `Unavailable` when the peer vanished."""
@@ -135,14 +140,14 @@ class FrameStream:
         self._subscription = subscription
         self._on_end = on_end
         self._tell()
-        self._timer = self._loop.call_later(KEEPALIVE, self._tick)
+        self._schedule()
 
     def on_frame(self, message: Message) -> None:
         """A frame from the peer."""
         try:
-            kind, number, channel, data = msgpack.unpackb(message.data)
-        except (ValueError, TypeError, msgpack.UnpackException):
-            self._fail(Unavailable("the peer sent something that is no frame"))
+            kind, number, channel, data = _parse(message.data)
+        except ValueError as error:
+            self._fail(Unavailable(f"the peer sent something that is no frame: {error}"))
             return
         self._heard = self._loop.time()
         if self._peer_closed or self._closed:
@@ -155,14 +160,17 @@ class FrameStream:
             self._fail(Unavailable(f"frames were lost: number {number} came instead of {expected}"))
         elif kind == _DATA:
             self._received = number
+            self._received_bytes += len(data) + _OVERHEAD
             self._inbox.append((channel, data))
+            if self._received_bytes > self._told + WINDOW + CHUNK + _OVERHEAD:
+                self._fail(Unavailable("the peer sent more than it was granted"))
         elif kind == _STATE:
             self._granted = max(self._granted, channel)
         elif kind == _CLOSE:
             self._peer_closed = True
             self._finish()
         else:
-            self._fail(Unavailable(bytes(data).decode(errors="replace")))
+            self._fail(Unavailable(data.decode(errors="replace")))
         self._changed.set()
 
     def _tell(self) -> None:
@@ -174,12 +182,19 @@ class FrameStream:
         if self._closed or self._failure or self._peer_closed:
             return
         now = self._loop.time()
+        late = now - self._due
+        if late > KEEPALIVE:
+            self._heard += late  # we slept ourselves: what the peer sent meanwhile has yet to be read
         if now - self._heard > SILENCE:
             self._fail(Unavailable(f"the peer has been silent for {SILENCE:g} s"))
             return
         if now - self._spoke >= KEEPALIVE * 0.9:
             self._tell()
-        self._timer = self._loop.call_later(KEEPALIVE, self._tick)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self._due = self._loop.time() + KEEPALIVE
+        self._timer = self._loop.call_at(self._due, self._tick)
 
     def _post(self, frame: list[Any]) -> None:
         """Send a frame that nobody waits for."""
@@ -191,8 +206,8 @@ class FrameStream:
         try:
             # A keepalive tells the number sent so far: it must not be older than a frame sent meanwhile.
             await self._publish([frame[0], self._sent, *frame[2:]])
-        except Unavailable as error:
-            self._fail(error)
+        except ApiError as error:
+            self._fail(Unavailable(error.message))
 
     async def _publish(self, frame: list[Any]) -> None:
         self._spoke = self._loop.time()
@@ -223,6 +238,17 @@ class FrameStream:
         if self._subscription is not None:
             ended, self._subscription = self._subscription, None
             await ended.unsubscribe()
+
+
+def _parse(data: bytes) -> tuple[int, int, int, bytes]:
+    """Kind, number, channel (or credit) and bytes of a frame; raises ValueError for anything else."""
+    try:
+        kind, number, channel, content = msgpack.unpackb(data)
+    except (TypeError, msgpack.UnpackException) as error:
+        raise ValueError(str(error)) from error
+    if not all(type(part) is int for part in (kind, number, channel)) or not isinstance(content, bytes):
+        raise ValueError("wrong types")
+    return kind, number, channel, content
 
 
 class StreamHub:

@@ -177,6 +177,10 @@ class Client:
             _typed(event.object, resource)
             yield event
 
+    def watch_raw(self, request: Request) -> AsyncIterator[WatchEvent]:
+        """A watch request as is: for answers in another form than objects (tables)."""
+        return self._transport.watch(request)
+
     async def connect(
         self, resource: Resource, name: str, namespace: str, subresource: str, query: Query = ()
     ) -> Stream:

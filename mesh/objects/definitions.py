@@ -101,6 +101,52 @@ def definition_of(api_version: str, kind: str) -> str | None:
     return _by_kind().get((api_version, kind))
 
 
+_NAMED_STRINGS = {
+    "Condition.status": "v1.ConditionStatus",
+    "Container.imagePullPolicy": "v1.PullPolicy",
+    "Container.restartPolicy": "v1.ContainerRestartPolicy",
+    "Container.terminationMessagePolicy": "v1.TerminationMessagePolicy",
+    "ContainerPort.protocol": "v1.Protocol",
+    "DeploymentStrategy.type": "v1.DeploymentStrategyType",
+    "EndpointPort.protocol": "v1.Protocol",
+    "EndpointSlice.addressType": "v1.AddressType",
+    "EphemeralContainer.imagePullPolicy": "v1.PullPolicy",
+    "EphemeralContainer.terminationMessagePolicy": "v1.TerminationMessagePolicy",
+    "HTTPGetAction.scheme": "v1.URIScheme",
+    "HostPathVolumeSource.type": "v1.HostPathType",
+    "LabelSelectorRequirement.operator": "v1.LabelSelectorOperator",
+    "EmptyDirVolumeSource.medium": "v1.StorageMedium",
+    "NamespaceStatus.phase": "v1.NamespacePhase",
+    "NodeAddress.type": "v1.NodeAddressType",
+    "NodeSelectorRequirement.operator": "v1.NodeSelectorOperator",
+    "ObjectMeta.uid": "types.UID",
+    "OwnerReference.uid": "types.UID",
+    "PodSpec.dnsPolicy": "v1.DNSPolicy",
+    "PodSpec.preemptionPolicy": "v1.PreemptionPolicy",
+    "PodSpec.restartPolicy": "v1.RestartPolicy",
+    "PodStatus.phase": "v1.PodPhase",
+    "PodStatus.qosClass": "v1.PodQOSClass",
+    "Secret.type": "v1.SecretType",
+    "ServicePort.protocol": "v1.Protocol",
+    "ServiceSpec.externalTrafficPolicy": "v1.ServiceExternalTrafficPolicy",
+    "ServiceSpec.internalTrafficPolicy": "v1.ServiceInternalTrafficPolicy",
+    "ServiceSpec.ipFamilyPolicy": "v1.IPFamilyPolicy",
+    "ServiceSpec.sessionAffinity": "v1.ServiceAffinity",
+    "ServiceSpec.type": "v1.ServiceType",
+    "Taint.effect": "v1.TaintEffect",
+    "Toleration.effect": "v1.TaintEffect",
+    "Toleration.operator": "v1.TolerationOperator",
+    "TopologySpreadConstraint.whenUnsatisfiable": "v1.UnsatisfiableConstraintAction",
+    "VolumeMount.mountPropagation": "v1.MountPropagationMode",
+}
+"""String fields that have a type of their own in Go, which the schemas do not tell but decoding errors do."""
+
+
+def go_string_type(struct: str, field: str) -> str:
+    """What Go calls the type of a string field."""
+    return _NAMED_STRINGS.get(f"{struct}.{field}", "string")
+
+
 def go_type(schema: Object) -> str:
     """What Go calls the type of a field with this schema, as decoding errors print it: "[]v1.Container"."""
     if reference := schema.get("$ref"):

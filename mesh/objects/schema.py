@@ -16,7 +16,16 @@ from typing import Final, TypeAlias
 
 from mesh.errors import BadRequest
 from mesh.objects import quantity, timestamps
-from mesh.objects.definitions import INT_OR_STRING, MICRO_TIME, QUANTITY, TIME, definition_of, definitions, go_type
+from mesh.objects.definitions import (
+    INT_OR_STRING,
+    MICRO_TIME,
+    QUANTITY,
+    TIME,
+    definition_of,
+    definitions,
+    go_string_type,
+    go_type,
+)
 from mesh.objects.types import Json, Object
 
 _Checker: TypeAlias = Callable[[Json, str, list[str]], Json]
@@ -40,6 +49,14 @@ class _WrongType(Mismatch):
         self.found = found
         self.wanted = wanted
         self.place = ""
+
+    def locate(self, struct: str, field: str, path: str) -> None:
+        """Say in which field this happened, unless an inner struct has said so already."""
+        if self.place:
+            return
+        self.place = f"{struct}.{_INDEX.sub('', path)}"
+        if self.wanted == "string":
+            self.wanted = go_string_type(struct, field)
 
     def __str__(self) -> str:
         where = f"struct field {self.place}" if self.place else "value"
@@ -108,32 +125,34 @@ def _object_checker(name: str) -> _Checker:
         if field.get("type") in {"string", "boolean"} and field.get("format") != "byte"
     }
 
+    def compiled(key: str) -> _Checker | None:
+        if key in properties:
+            fields[key] = _field_checker(properties[key], keep_empty=key in required)
+        return fields.get(key)
+
     def check(value: Json, path: str, problems: list[str]) -> Json:
         if value.__class__ is not dict:
             raise _WrongType(_json_kind(value), wanted)
-        dropped = None
+        dropped = []
         for key, item in value.items():
             if item.__class__ is plain.get(key, check):
                 continue
-            field = fields.get(key)
-            if field is None and key in properties:
-                field = fields[key] = _field_checker(properties[key], keep_empty=key in required)
+            field = fields.get(key) or compiled(key)
             at = f"{path}.{key}" if path else key
+            result = _DROP
             if field is None:
                 problems.append(f'unknown field "{at}"')
             elif item is not None:
                 try:
                     result = field(item, at, problems)
                 except _WrongType as error:
-                    error.place = error.place or f"{struct}.{_INDEX.sub('', at)}"
+                    error.locate(struct, key, at)
                     raise
-                if result is item:
-                    continue
-                if result is not _DROP:
-                    value[key] = result
-                    continue
-            dropped = [key] if dropped is None else [*dropped, key]
-        for key in dropped or ():
+            if result is _DROP:
+                dropped.append(key)
+            elif result is not item:
+                value[key] = result
+        for key in dropped:
             del value[key]
         return value
 

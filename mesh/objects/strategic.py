@@ -98,20 +98,20 @@ def _apply_element_orders(original: Object, patch: Object, schema: Object | None
     for directive in [key for key in patch if key.startswith(_ORDER)]:
         order = patch.pop(directive)
         name = directive.removeprefix(_ORDER)
-        old, new = original.get(name), patch.pop(name, None)
-        if not isinstance(order, list) or not isinstance(old or [], list) or not isinstance(new or [], list):
+        if name not in original and name not in patch:
+            continue
+        old, new = original.get(name) or [], patch.pop(name, None)
+        if any(not isinstance(part, list) for part in (order, old, new if new is not None else [])):
             raise BadRequest("invalid patch format of setElementOrder list")
         deleted = patch.pop(_DELETE + name, None)
         field = _field(schema, name)
         merge_key = (field or {}).get("x-kubernetes-patch-merge-key", "")
         _check_order(new or [], order, merge_key)
-        if old is None and new is None:
-            continue
-        merged = old if new is None else _merge_list(old or [], new, field)
+        merged = old if new is None else _merge_list(old, new, field)
         if deleted is not None:
             merged = _merge_list(merged, deleted, field, deleting=True)
         keys = [_identity(item, merge_key) for item in order]
-        original[name] = _in_order(merged, keys, [_identity(item, merge_key) for item in old or []], merge_key)
+        original[name] = _in_order(merged, keys, [_identity(item, merge_key) for item in old], merge_key)
 
 
 def _check_order(patch: list[Json], order: list[Json], merge_key: str) -> None:
@@ -140,7 +140,7 @@ def _merge_list(original: list[Json], patch: list[Json], field: Object | None, *
     if not any(isinstance(item, dict) for item in [*original, *patch]):
         if deleting:
             return [item for item in original if item not in patch]
-        merged = list(dict.fromkeys([*original, *patch]))
+        merged = [*original, *(item for item in patch if item not in original)]
         return _in_order(merged, patch, original, "")
     if not merge_key:
         raise BadRequest("cannot merge lists without merge key")
@@ -210,7 +210,7 @@ def _without_directives(value: Json) -> Json:
         return [
             _without_directives(item)
             for item in value
-            if not (isinstance(item, dict) and item.get(_DIRECTIVE) in {"delete", "replace"})
+            if not (isinstance(item, dict) and item.get(_DIRECTIVE) in ("delete", "replace"))
         ]
     if not isinstance(value, dict):
         return value

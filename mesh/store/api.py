@@ -7,6 +7,7 @@ Reference: https://docs.nats.io/reference/reference-protocols/nats_api_reference
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ WRITE_ID = "Covey-Write"
 TIMEOUT = 5.0
 """Seconds to wait for an answer of JetStream."""
 
+_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 _WRONG_SEQUENCE = frozenset({10071, 10164})
 _STREAM_NOT_FOUND = 10059
 _NO_MESSAGE = 10037
@@ -38,7 +40,15 @@ class StreamNotFound(CoveyError):
 
 
 class Refused(CoveyError):
-    """A compare-and-set did not hold, for this message or for one of its batch. Nothing was stored."""
+    """A compare-and-set did not hold, for this message or for one of its batch. Nothing was stored.
+
+    `revision` is the one that the refused subject has, as far as JetStream says (0: it has none, or it is not known).
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        found = _SEQUENCE.search(description)
+        self.revision = int(found[1]) if found else 0
 
 
 class Rejected(Unavailable):
@@ -82,13 +92,24 @@ class StreamApi:
 
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message on `subject`, read from the leader; None when there is none."""
-        try:
-            answer = await self.call(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
-        except _NoMessage:
+        message = await self._get(stream, {"last_by_subj": subject})
+        if message is None:
             return None
-        message = answer["message"]
         headers = parse_headers(base64.b64decode(message.get("hdrs", "")))
         return Stored(message["seq"], is_tombstone(headers), headers.get(WRITE_ID, ""))
+
+    async def subject_at(self, stream: str, revision: int) -> str:
+        """The subject of the message with this sequence, "" when it is gone."""
+        message = await self._get(stream, {"seq": revision})
+        return str(message["subject"]) if message else ""
+
+    async def _get(self, stream: str, which: Mapping[str, Any]) -> dict[str, Any] | None:
+        try:
+            answer = await self.call(f"STREAM.MSG.GET.{stream}", which)
+        except _NoMessage:
+            return None
+        message: dict[str, Any] = answer["message"]
+        return message
 
 
 class _NoMessage(CoveyError):

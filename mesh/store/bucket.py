@@ -1,8 +1,8 @@
 """The JetStream streams that hold the store: what they must look like, made when absent, checked when present.
 
 They follow the conventions of a NATS key-value bucket (stream `KV_<bucket>`, subjects `$KV.<bucket>.<key>`, a
-`KV-Operation` header on tombstones), so that `nats kv` can look into them. Decisions and measurements: the chapter on
-the store in docs/architecture.md; https://docs.nats.io/nats-concepts/jetstream/streams for the fields.
+`KV-Operation` header on tombstones), so that `nats kv` can look into them. The fields:
+https://docs.nats.io/nats-concepts/jetstream/streams.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh.errors import Terminal, Unavailable
-from mesh.store.api import StreamApi, StreamNotFound
+from mesh.store.api import Rejected, StreamApi, StreamNotFound
 
 _READY_WITHIN = 15.0
 """Seconds that JetStream may take to come up after its server has accepted us."""
@@ -25,8 +25,8 @@ class Bucket:
     name: str
     replicas: int = 1
     durable: bool = True
-    """Every acknowledged write is on the disk, and several may be committed in one atomic batch. Otherwise writes reach
-    the disk a little later, one by one, and never wait for a durable one."""
+    """Every acknowledged write is on the disk, and several may be committed in one atomic batch. Otherwise a stream
+    without replicas reaches the disk a little later, and its writes never wait for a durable one."""
     tombstone_seconds: int = 600
     """How long a deletion can be followed. Whoever was away for longer has to begin anew."""
     value_seconds: int = 0
@@ -58,8 +58,8 @@ class Bucket:
             "allow_atomic": self.durable,
             "deny_delete": True,
         }
-        if not self.durable:
-            config["persist_mode"] = "async"
+        if not self.durable and self.replicas == 1:
+            config["persist_mode"] = "async"  # JetStream has it for single replicas only
         return config
 
 
@@ -91,9 +91,15 @@ async def ensure(api: StreamApi, bucket: Bucket) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.1)
-    different = sorted(field for field, value in wanted.items() if found.get(field) != value)
+    # NATS leaves fields out that have Go's zero value.
+    different = sorted(
+        field for field, value in wanted.items() if found.get(field) != value and found.get(field, 0) != value
+    )
     if different == ["num_replicas"]:
-        await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
+        try:
+            await api.call(f"STREAM.UPDATE.{bucket.stream}", {**found, "num_replicas": bucket.replicas})
+        except Rejected as error:
+            raise Terminal(f"{bucket.stream} cannot have {bucket.replicas} replicas: {error.message}") from error
     elif different:
         listed = ", ".join(f"{field} is {found.get(field)!r} instead of {wanted[field]!r}" for field in different)
         raise Terminal(f"the stream {bucket.stream} is not one of ours: {listed}; move it away or use another account")

@@ -2,8 +2,9 @@
 
 While one group is being committed the next one gathers. A small group travels as single messages, side by side; a
 large one as an atomic batch, which costs about as much as a dozen synced singles, however large (measured).
-A batch is refused as a whole without naming the message, so that it is halved until the culprit stands alone. When an
-acknowledgement is lost the subject is read back: every message carries the id of its write.
+A batch is refused as a whole, and the refusal tells only a revision, by which the culprit is looked up; when that fails
+the batch is halved. When an acknowledgement is lost the subject is read back: every message carries the id of its
+write.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mesh.store.port import RevisionMismatch, Write
 
 log = logging.getLogger("covey.store")
 
-BATCH_FROM = 16
+BATCH_FROM = 12
 """Groups of fewer writes travel as single messages."""
 BATCH_UP_TO = 500
 """Writes in one batch at most (JetStream allows 1,000; more than this gains nothing)."""
@@ -36,6 +37,8 @@ WRITE_TIMEOUT = 10.0
 WAITING_UP_TO = 20_000
 """Writes that may wait; more are refused at once."""
 _TOMBSTONES_KEPT = 50_000
+_CULPRITS_UP_TO = 5
+"""A batch with more conflicts than this is sent again as single messages."""
 
 
 @dataclass(slots=True, eq=False)
@@ -206,7 +209,36 @@ class Committer:
         await self._read_back(pending)
 
     async def _commit_batch(self, group: Sequence[_Pending]) -> None:
-        """One atomic batch: all or nothing, with contiguous revisions."""
+        """One atomic batch. While it is refused, take the write that is at fault out of it."""
+        left = list(group)
+        for _ in range(_CULPRITS_UP_TO):
+            try:
+                await self._send_batch(left)
+                return
+            except api.Refused as refused:
+                culprit = await self._culprit(left, refused)
+            if culprit is None:
+                half = len(left) // 2
+                await self._commit(left[:half])
+                await self._commit(left[half:])
+                return
+            left.remove(culprit)
+            await self._read_back(culprit)
+        await self._commit_singles(left)
+
+    async def _culprit(self, group: Sequence[_Pending], refused: api.Refused) -> _Pending | None:
+        """Which write was refused. JetStream tells only the revision that its subject has."""
+        if not refused.revision:
+            return None
+        try:
+            subject = await self._api.subject_at(self._bucket.stream, refused.revision)
+        except Unavailable as error:
+            log.debug("cannot tell who was refused", extra={"error": str(error)})
+            return None
+        return next((pending for pending in group if pending.subject == subject), None)
+
+    async def _send_batch(self, group: Sequence[_Pending]) -> None:
+        """All or nothing, with contiguous revisions. Raises `Refused`."""
         batch = next(self._ids)
         start_reply, started = self._connection.expect("batch")
         commit_reply, committed = self._connection.expect("batch")
@@ -221,10 +253,6 @@ class Committer:
             if not committed.done():
                 raise Unavailable("no acknowledgement of a batch in time")
             answer = api.check(committed.result().data)
-        except api.Refused:
-            half = last // 2
-            await self._commit(group[:half])
-            await self._commit(group[half:])
         except api.Rejected as error:
             for pending in group:
                 _fail(pending, error)

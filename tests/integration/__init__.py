@@ -1,1 +1,1 @@
-"""Tests against real NATS, real Docker, the real kernel."""
+"""Tests against real NATS, Docker and kernel."""

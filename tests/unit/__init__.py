@@ -1,1 +1,1 @@
-"""Pure, fast tests."""
+"""Pure tests: no broker, no Docker, no kernel."""

@@ -18,6 +18,28 @@ MAX_ANNOTATIONS_BYTES = 256 * 1024
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
+def reset_for_create(obj: Object) -> None:
+    """Drop what only the server may say about an object; it sets uid and creationTimestamp afterwards or before."""
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+        obj["metadata"].pop(field, None)
+
+
+def carry_over(new: Object, old: Object) -> None:
+    """Put the metadata that the server owns back into an updated object (`rest.BeforeUpdate`).
+
+    A uid that the client sent stays, so that validation can refuse a wrong one.
+    """
+    meta, before = new["metadata"], old["metadata"]
+    if "uid" in before:
+        meta.setdefault("uid", before["uid"])
+    for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        if field in before:
+            meta[field] = before[field]
+        else:
+            meta.pop(field, None)
+    meta.pop("selfLink", None)
+
+
 def validate_metadata(obj: Object, resource: Resource, name_check: names.Check) -> list[Cause]:
     """Everything wrong with the metadata of a new object."""
     meta = obj["metadata"]

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from controlplane.apiserver.strategies import (
+    configmaps,
+    deployments,
+    endpoints,
+    endpointslices,
+    events,
+    leases,
+    namespaces,
+    nodes,
+    pods,
+    replicasets,
+    secrets,
+    serviceaccounts,
+    services,
+)
 from controlplane.apiserver.strategies.strategy import Strategy
 from mesh.objects.kinds import Resource
 
-_STRATEGIES: dict[Resource, Strategy] = {}
+_STRATEGIES: dict[Resource, Strategy] = {
+    module.STRATEGY.resource: module.STRATEGY
+    for module in (
+        namespaces, nodes, pods, services, endpoints, configmaps, secrets, serviceaccounts, events, replicasets,
+        deployments, endpointslices, leases,
+    )
+}  # fmt: skip
 
 
 def strategy_for(resource: Resource) -> Strategy:

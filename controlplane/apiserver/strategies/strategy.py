@@ -17,9 +17,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from controlplane.apiserver.strategies.metadata import validate_metadata, validate_metadata_update
-from mesh.errors import Cause, Invalid
-from mesh.objects import names
+from controlplane.apiserver.strategies.metadata import (
+    carry_over,
+    reset_for_create,
+    validate_metadata,
+    validate_metadata_update,
+)
+from mesh.errors import BadRequest, Cause, Invalid
+from mesh.objects import fields, names
+from mesh.objects.fields import FieldSelector
 from mesh.objects.kinds import Resource
 from mesh.objects.types import Object
 
@@ -44,6 +50,14 @@ def _no_causes_of(_new: Object, _old: Object) -> Causes:
 
 def _no_warnings(_obj: Object) -> list[str]:
     return []
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"].get("name", ""))
+
+
+def _namespace(obj: Object) -> str:
+    return str(obj["metadata"].get("namespace", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +105,15 @@ class Strategy:
     """Whether an update without resourceVersion is accepted (it then overwrites whatever is there)."""
     create_on_update: bool = False
     """Whether PUT of an object that does not exist creates it."""
-    generated_names: bool = True
 
     def defaults(self, obj: Object) -> None:
         """Fill in, in place, all that Kubernetes fills in when it decodes an object of this kind."""
+        obj.setdefault("metadata", {})
         self.default(obj)
 
     def prepare_create(self, obj: Object) -> None:
         """Drop, in place, what a client may not set on create (status), and start the generation."""
+        reset_for_create(obj)
         self.prepare(obj)
 
     def validate_create(self, obj: Object) -> Causes:
@@ -107,6 +122,7 @@ class Strategy:
 
     def prepare_update(self, new: Object, old: Object, subresource: str = "") -> None:
         """Put back into `new`, in place, what this way of writing may not touch; bump the generation when due."""
+        carry_over(new, old)
         self.updates[subresource].prepare(new, old)
 
     def validate_update(self, new: Object, old: Object, subresource: str = "") -> Causes:
@@ -121,6 +137,24 @@ class Strategy:
             del values["metadata.namespace"]
         values.update({label: get(obj) for label, get in self.fields.items()})
         return values
+
+    def field_selector(self, text: str) -> FieldSelector:
+        """Parse a field selector for this resource; raises `BadRequest` for a field it cannot be selected by."""
+        selector = fields.parse(text)
+        for term in selector.terms:
+            if term.field not in self.field_labels:
+                if self.fields:
+                    raise BadRequest(f"field label not supported: {term.field}")
+                raise BadRequest(
+                    f'"{term.field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+                )
+        return selector
+
+    def field_predicate(self, selector: FieldSelector) -> Callable[[Object], bool]:
+        """A test for objects that reads only the fields the selector names."""
+        getters = {"metadata.name": _name, "metadata.namespace": _namespace, **self.fields}
+        tests = [(getters[term.field], term.value, term.equal) for term in selector.terms]
+        return lambda obj: all((get(obj) == value) == equal for get, value, equal in tests)
 
     @property
     def field_labels(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,18 @@ async def test_a_follower_survives_a_crash_of_the_broker(server: NatsServer, sto
     await following.stop()
 
 
+async def _crash_repeatedly(server: NatsServer, ledger: Mapping[str, bytes], *, times: int) -> None:
+    for _ in range(times):
+        enough = len(ledger) + 500
+
+        async def written(enough: int = enough) -> bool:
+            return len(ledger) >= enough
+
+        await eventually(written)
+        server.kill()
+        await server.start()
+
+
 async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(
     server: NatsServer, store: JetStreamStore
 ) -> None:
@@ -118,17 +130,11 @@ async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(
             count += 1
 
     writers = [asyncio.create_task(writer(i)) for i in range(60)]
-    for _ in range(3):
-        enough = len(ledger) + 500
-
-        async def written(enough: int = enough) -> bool:
-            return len(ledger) >= enough
-
-        await eventually(written)
-        server.kill()
-        await server.start()
-    stop.set()
-    await asyncio.gather(*writers)
+    try:
+        await _crash_repeatedly(server, ledger, times=3)
+    finally:
+        stop.set()
+        await asyncio.gather(*writers)
     last = await store.last_revision()
     await seen.until(lambda: seen.revision >= last)
     assert {key: seen.view.get(key) for key in ledger} == ledger
@@ -161,6 +167,24 @@ async def test_without_a_broker_writes_are_unavailable_in_the_end(
         await store.write(Write("a", b"1", 0))
     with pytest.raises(Unavailable):
         await store.last_revision()
+
+
+async def test_replicas_that_cannot_be_had_are_terminal(connection: Connection, store: JetStreamStore) -> None:
+    with pytest.raises(Terminal, match="cannot have 3 replicas"):
+        await open_store(connection, objects_bucket(replicas=3))
+
+
+async def test_events_live_for_their_time(connection: Connection) -> None:
+    store = await open_store(connection, Bucket("brief", durable=False, value_seconds=1))
+    await store.write(Write("a", b"1", 0))
+    api = StreamApi(connection)
+
+    async def expired() -> bool:
+        return await api.last("KV_brief", "$KV.brief.a") is None
+
+    await eventually(expired)
+    await store.write(Write("a", b"2", 0))
+    await store.close()
 
 
 async def test_a_foreign_stream_is_not_touched(connection: Connection) -> None:

@@ -1,0 +1,126 @@
+"""The agent's last desired state on disk: each pod with its last status and the objects it refers to.
+
+Read at start, so that an agent with no broker in reach goes on running what it should. One file for each pod, replaced
+atomically and synced; Secrets are in it, so the directory is root's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from agents.node.objects import Reference
+from agents.node.observed import Verdict
+from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is remembered of one pod. `pod` carries the status that was last computed."""
+
+    pod: Object
+    objects: Mapping[Reference, Object] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+
+class Checkpoints(Protocol):
+    """Where checkpoints are kept, by pod UID."""
+
+    async def save(self, uid: str, checkpoint: Checkpoint) -> None:
+        """Keep it, durably, in place of an older one."""
+
+    async def remove(self, uid: str) -> None:
+        """Forget it; an unknown one is fine."""
+
+    def load(self) -> dict[str, Checkpoint]:
+        """All that is kept. Unreadable ones are logged and left out: the API will tell."""
+
+
+class MemoryCheckpoints:
+    """Checkpoints of a simulated node; they survive the simulated agent, not the process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Checkpoint] = {}
+
+    async def save(self, uid: str, checkpoint: Checkpoint) -> None:
+        """See `Checkpoints.save`."""
+        self._kept[uid] = checkpoint
+
+    async def remove(self, uid: str) -> None:
+        """See `Checkpoints.remove`."""
+        self._kept.pop(uid, None)
+
+    def load(self) -> dict[str, Checkpoint]:
+        """See `Checkpoints.load`."""
+        return dict(self._kept)
+
+
+class DiskCheckpoints:
+    """Checkpoints as JSON files in `directory`, which is made when absent."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def save(self, uid: str, checkpoint: Checkpoint) -> None:
+        """See `Checkpoints.save`. Waiting for the disk happens beside the event loop."""
+        await asyncio.to_thread(_write_durably, self._directory / f"{uid}.json", encode(checkpoint))
+
+    async def remove(self, uid: str) -> None:
+        """See `Checkpoints.remove`."""
+        (self._directory / f"{uid}.json").unlink(missing_ok=True)
+
+    def load(self) -> dict[str, Checkpoint]:
+        """See `Checkpoints.load`."""
+        found: dict[str, Checkpoint] = {}
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                found[path.stem] = decode(path.read_bytes())
+            except (ValueError, KeyError, OSError) as error:
+                log.warning("checkpoint.unreadable file=%s reason=%s", path.name, error)
+        return found
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as JSON."""
+    verdict = checkpoint.verdict
+    return orjson.dumps(
+        {
+            "pod": checkpoint.pod,
+            "objects": [[*reference, obj] for reference, obj in checkpoint.objects.items()],
+            "verdict": [verdict.reason, verdict.message] if verdict else None,
+        }
+    )
+
+
+def decode(data: bytes) -> Checkpoint:
+    """What `encode` made; raises ValueError or KeyError for anything else."""
+    value = orjson.loads(data)
+    objects = {Reference(kind, namespace, name): obj for kind, namespace, name, obj in value["objects"]}
+    verdict = Verdict(*value["verdict"]) if value["verdict"] else None
+    return Checkpoint(value["pod"], objects, verdict)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write beside, sync, rename over, sync the directory: after a power cut it is the old file or the new one."""
+    beside = path.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

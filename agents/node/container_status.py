@@ -1,0 +1,138 @@
+"""`containerStatuses`: what a runtime's container looks like in the API, in kubelet's reasons and words.
+
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ContainerStatus. Pure.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from agents.node import backoff
+from agents.node.observed import FRESH, Failure, Observed, exit_code, failed_to_start, has_ended, health_of
+from agents.node.plan_steps import image_changed, wants_restart
+from agents.node.podspec import full_name, init_containers, is_sidecar
+from agents.node.ports import ContainerStatus, State
+from mesh.objects.meta import format_time
+from mesh.objects.types import Object
+
+IN_BACK_OFF = {"ErrImagePull": "ImagePullBackOff", "InvalidImageName": "InvalidImageName"}
+
+
+def container_status(
+    pod: Object, container: Object, observed: Observed, now: datetime, *, runtime: str, ending: bool
+) -> Object:
+    """The status of one container of the pod. `ending`: nothing will be started any more."""
+    attempts = observed.attempts(container["name"])
+    latest = attempts[0] if attempts else None
+    state, last = _states(pod, container, observed, now, runtime=runtime, ending=ending)
+    running = latest is not None and "running" in state
+    health = health_of(latest, container, observed) if latest is not None and running else None
+    status: Object = {
+        "name": container["name"],
+        "state": state,
+        "lastState": last,
+        "ready": _ready(pod, container, state, ready=health is not None and health.started and health.ready),
+        "restartCount": latest.attempt if latest is not None else _reported_restarts(pod, container["name"]),
+        "image": container["image"],
+        "imageID": latest.image_id if latest is not None else "",
+        "started": health is not None and health.started,
+    }
+    if latest is not None:
+        status["containerID"] = f"{runtime}://{latest.id}"
+    if resources := container.get("resources"):
+        status["resources"] = resources
+        if requests := resources.get("requests"):
+            status["allocatedResources"] = requests
+    return status
+
+
+def waiting(reason: str, message: str = "") -> Object:
+    """A `state` that waits."""
+    return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
+
+
+def terminated(container: ContainerStatus, observed: Observed, runtime: str) -> Object:
+    """A `state` of a container that has ended."""
+    code = exit_code(container)
+    ended: Object = {
+        "exitCode": code,
+        "reason": _reason(container, code),
+        "startedAt": format_time(container.started_at) if container.started_at else None,
+        "finishedAt": format_time(container.finished_at) if container.finished_at else None,
+        "containerID": f"{runtime}://{container.id}",
+    }
+    message = container.message if failed_to_start(container) else observed.messages.get(container.id, "")
+    if message:
+        ended["message"] = message
+    if container.signal:
+        ended["signal"] = container.signal
+    return {"terminated": ended}
+
+
+def _reason(container: ContainerStatus, code: int) -> str:
+    if container.oom_killed:
+        return "OOMKilled"
+    if failed_to_start(container):
+        return "StartError"
+    return "Completed" if code == 0 else "Error"
+
+
+def _states(
+    pod: Object,
+    container: Object,
+    observed: Observed,
+    now: datetime,
+    *,
+    runtime: str,
+    ending: bool,
+) -> tuple[Object, Object]:
+    """`state` and `lastState`."""
+    attempts = observed.attempts(container["name"])
+    latest = attempts[0] if attempts else None
+    before = attempts[1] if len(attempts) > 1 else None
+    default = waiting("PodInitializing" if init_containers(pod) else "ContainerCreating")
+    previous = terminated(before, observed, runtime) if before is not None and has_ended(before) else {}
+    failure = None if ending else observed.failures.get(container["name"])
+    if latest is None:
+        return (_failed(container, failure, now) if failure else default), {}
+    if latest.state is State.RUNNING:
+        if latest.id in observed.hooks:
+            return default, previous
+        return {"running": {"startedAt": format_time(latest.started_at or latest.created_at or now)}}, previous
+    if not has_ended(latest):
+        return (_failed(container, failure, now) if failure else default), previous
+    over = terminated(latest, observed, runtime)
+    if ending or not wants_restart(pod, container, latest):
+        return over, previous
+    if failure is not None:
+        return _failed(container, failure, now), over
+    if (moment := backoff.retry_at(latest)) and now < moment and not image_changed(container, latest):
+        delay = backoff.format_delay(backoff.delay_of(latest))
+        words = f"back-off {delay} restarting failed container={container['name']} pod={full_name(pod)}"
+        return waiting("CrashLoopBackOff", words), over
+    return over, previous
+
+
+def _failed(container: Object, failure: Failure, now: datetime) -> Object:
+    """Waiting because of a failure; a failed pull shows itself first and its back-off afterwards."""
+    if failure.reason in IN_BACK_OFF and now >= failure.at + FRESH:
+        message = failure.message
+        if failure.reason == "ErrImagePull":
+            message = f'Back-off pulling image "{container["image"]}": ErrImagePull: {failure.message}'
+        return waiting(IN_BACK_OFF[failure.reason], message)
+    return waiting(failure.reason, failure.message)
+
+
+def _ready(pod: Object, container: Object, state: Object, *, ready: bool) -> bool:
+    """An init container is ready once it has succeeded; all others while they run and their probes agree."""
+    if container in init_containers(pod) and not is_sidecar(container):
+        return bool("terminated" in state and state["terminated"]["exitCode"] == 0)
+    return ready
+
+
+def _reported_restarts(pod: Object, name: str) -> int:
+    status = pod.get("status") or {}
+    for known in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
+        if known.get("name") == name:
+            return int(known.get("restartCount") or 0)
+    return 0

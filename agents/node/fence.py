@@ -1,0 +1,143 @@
+"""The fence: kills the containers of exclusive pods when the node has been out of touch for too long.
+
+Run as a process of its own (`python -m agents.node.fence DIRECTORY`), which outlives the agent: exclusive pods must end
+also when the agent is dead or stuck. It imports nothing but the standard library and `fence_kill`, so that it stays
+small. The agent writes two files into DIRECTORY: `answered` (CLOCK_BOOTTIME at which the last answered heartbeat was
+sent, and its boot) and `guarded` (JSON: fence seconds, and the cgroups to kill). When it has killed, the watchdog
+leaves `fenced`, which names the pods it ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.node.fence_kill import CgroupKiller, Killer
+
+LOOK_SECONDS = 0.2
+TIME = struct.Struct("<d36s")
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the agent asks to be fenced: after how many seconds, and which cgroups by pod UID."""
+
+    seconds: float
+    cgroups: dict[str, str]
+
+
+def overdue(now: float, answered: float, guarded: Guarded) -> bool:
+    """Whether the guarded pods must die: the last answered heartbeat was sent too long ago. Times of CLOCK_BOOTTIME;
+    `answered` is minus infinity when none was answered since the machine started."""
+    return bool(guarded.cgroups) and now - answered >= guarded.seconds
+
+
+def next_look(now: float, answered: float, guarded: Guarded) -> float:
+    """Seconds until the fence has to look again: never later than the moment at which it might have to act."""
+    if not guarded.cgroups:
+        return LOOK_SECONDS
+    return min(max(answered + guarded.seconds - now, 0.01), LOOK_SECONDS)
+
+
+class FenceFiles:
+    """The files through which agent and watchdog talk. Every write is atomic."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().encode()
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running watchdog."""
+        return self._directory / "lock"
+
+    def _replace(self, name: str, data: bytes) -> None:
+        beside = self._directory / f"{name}.tmp"
+        beside.write_bytes(data)
+        beside.replace(self._directory / name)
+
+    def write_answered(self, boottime: float) -> None:
+        """Moves the fence clock."""
+        self._replace("answered", TIME.pack(boottime, self._boot))
+
+    def read_answered(self) -> float:
+        """When the last answered heartbeat was sent; NEVER when there was none since the machine started."""
+        try:
+            answered, boot = TIME.unpack((self._directory / "answered").read_bytes())
+        except (FileNotFoundError, struct.error):
+            return NEVER
+        return float(answered) if boot == self._boot else NEVER
+
+    def write_guarded(self, guarded: Guarded) -> None:
+        """What to guard from now on."""
+        self._replace("guarded", json.dumps({"seconds": guarded.seconds, "cgroups": guarded.cgroups}).encode())
+
+    def read_guarded(self) -> Guarded:
+        """What to guard; nothing when the agent has not said."""
+        try:
+            value = json.loads((self._directory / "guarded").read_bytes())
+        except FileNotFoundError:
+            return Guarded(0.0, {})
+        return Guarded(float(value["seconds"]), dict(value["cgroups"]))
+
+    def write_fenced(self, uids: list[str]) -> None:
+        """These pods have been ended by the fence."""
+        self._replace("fenced", json.dumps(sorted({*uids, *self.read_fenced()})).encode())
+
+    def read_fenced(self) -> list[str]:
+        """Pods that the fence has ended since the agent last cleared the list."""
+        try:
+            found: list[str] = json.loads((self._directory / "fenced").read_bytes())
+        except FileNotFoundError:
+            return []
+        return found
+
+    def clear_fenced(self) -> None:
+        """The agent has taken note."""
+        (self._directory / "fenced").unlink(missing_ok=True)
+
+
+def watch(files: FenceFiles, killer: Killer) -> None:
+    """The watchdog's loop. It goes on after it has killed: containers that appear later are killed too."""
+    while True:
+        guarded, answered, now = files.read_guarded(), files.read_answered(), boottime()
+        if overdue(now, answered, guarded):
+            hit = [uid for uid, cgroup in guarded.cgroups.items() if killer.kill(cgroup)]
+            if hit:
+                files.write_fenced(hit)
+        time.sleep(LOOK_SECONDS if overdue(now, answered, guarded) else next_look(now, answered, guarded))
+
+
+def boottime() -> float:
+    """Seconds of CLOCK_BOOTTIME."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def main(directory: str) -> int:
+    """Watch `directory` unless another watchdog does already."""
+    files = FenceFiles(Path(directory))
+    handle = os.open(files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    os.truncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+    # A terminal's interrupt is for the agent: the watchdog is to outlive it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    watch(files, CgroupKiller())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

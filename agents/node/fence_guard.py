@@ -1,0 +1,109 @@
+"""The agent's side of the fence: tells the watchdog what to guard and that we are in touch, and hears whom it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from agents.node.fence import NEVER, FenceFiles, Guarded, overdue
+from mesh.clock import Clock
+
+
+class Fence(Protocol):
+    """Ends exclusive pods when the node has been out of touch for too long. Times of CLOCK_BOOTTIME."""
+
+    def answered(self, sent: float) -> None:
+        """A heartbeat sent then has been answered. Answers may come out of order."""
+
+    def guard(self, guarded: Guarded) -> None:
+        """What to guard from now on."""
+
+    def out_of_touch(self) -> bool:
+        """Whether the fence has fallen, or would fall at once: no exclusive pod may be started."""
+
+    def take_fenced(self) -> list[str]:
+        """UIDs of pods that were ended since this was last asked."""
+
+
+class WatchdogFence:
+    """The real fence: files in `directory`, watched by a process that outlives this one."""
+
+    def __init__(self, directory: Path, seconds: float, clock: Clock) -> None:
+        self._directory = directory
+        self._seconds = seconds
+        self._files = FenceFiles(directory)
+        self._clock = clock
+        self._last = self._files.read_answered()
+
+    def start_watchdog(self) -> None:
+        """Start the watchdog in a session of its own; one that runs already makes the new one end at once."""
+        subprocess.Popen(
+            [sys.executable, "-m", "agents.node.fence", str(self._directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=str(Path(__file__).parents[2]),
+        )
+
+    def answered(self, sent: float) -> None:
+        """See `Fence.answered`."""
+        if sent > self._last:
+            self._last = sent
+            self._files.write_answered(sent)
+
+    def guard(self, guarded: Guarded) -> None:
+        """See `Fence.guard`."""
+        self._files.write_guarded(guarded)
+
+    def out_of_touch(self) -> bool:
+        """See `Fence.out_of_touch`."""
+        return self._clock.boottime() - self._last >= self._seconds
+
+    def take_fenced(self) -> list[str]:
+        """See `Fence.take_fenced`."""
+        found = self._files.read_fenced()
+        if found:
+            self._files.clear_fenced()
+        return found
+
+
+class LoopFence:
+    """The fence of a simulated node, on the event loop's timers. It outlives the simulated agent: keep it, and its
+    `run`, over a restart. `kill` ends the containers of these pods and returns those of which something ran."""
+
+    def __init__(self, clock: Clock, seconds: float, kill: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._kill = kill
+        self._last = NEVER
+        self._guarded = Guarded(seconds, {})
+        self._fenced: set[str] = set()
+
+    async def run(self, look_seconds: float = 0.2) -> None:
+        """Watch until cancelled."""
+        while True:
+            if overdue(self._clock.boottime(), self._last, self._guarded):
+                self._fenced |= self._kill(frozenset(self._guarded.cgroups))
+            await asyncio.sleep(look_seconds)
+
+    def answered(self, sent: float) -> None:
+        """See `Fence.answered`."""
+        self._last = max(self._last, sent)
+
+    def guard(self, guarded: Guarded) -> None:
+        """See `Fence.guard`."""
+        self._guarded = guarded
+
+    def out_of_touch(self) -> bool:
+        """See `Fence.out_of_touch`."""
+        return self._clock.boottime() - self._last >= self._seconds
+
+    def take_fenced(self) -> list[str]:
+        """See `Fence.take_fenced`."""
+        found, self._fenced = sorted(self._fenced), set()
+        return found

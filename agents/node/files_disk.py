@@ -1,0 +1,219 @@
+"""Pod directories on the node's file system, below the agent's state directory. Root's own: mode 0700 on top.
+
+Projected files change atomically: a new directory is filled, then the symlink `..data` is swung over to it
+(https://kubernetes.io/docs/concepts/configuration/configmap/#mounted-configmaps-are-updated-automatically).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from agents.node.volumes import FileData, VolumeError
+
+MOST_LAST_WORDS = 4096
+_MS_FLAGS = 0x2 | 0x4  # nosuid, nodev
+_MNT_DETACH = 2
+
+_KINDS = {
+    "Directory": (stat.S_ISDIR, "is not a directory"),
+    "File": (stat.S_ISREG, "is not a file"),
+    "Socket": (stat.S_ISSOCK, "is not a socket file"),
+    "CharDevice": (stat.S_ISCHR, "is not a character device"),
+    "BlockDevice": (stat.S_ISBLK, "is not a block device"),
+}
+
+
+class DiskFiles:
+    """Implements `agents.node.files.PodFiles` under `root`, which is made when absent."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def _directory(self, uid: str) -> Path:
+        directory = self._root / uid
+        directory.mkdir(exist_ok=True, mode=0o750)
+        return directory
+
+    def prepared(self, uid: str) -> bool:
+        """See `PodFiles.prepared`."""
+        try:
+            return (self._root / uid / "prepared").read_text() == self._boot
+        except FileNotFoundError:
+            return False
+
+    def mark_prepared(self, uid: str) -> None:
+        """See `PodFiles.mark_prepared`."""
+        (self._directory(uid) / "prepared").write_text(self._boot)
+
+    def path(self, uid: str, name: str) -> str:
+        """See `PodFiles.path`."""
+        return str(self._root / uid / name)
+
+    def write(self, uid: str, name: str, text: str) -> str:
+        """See `PodFiles.write`."""
+        target = self._directory(uid) / name
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
+        target.chmod(0o644)
+        return str(target)
+
+    def termination_file(self, uid: str, container: str, attempt: int) -> str:
+        """See `PodFiles.termination_file`."""
+        target = self._directory(uid) / "termination" / f"{container}-{attempt}"
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+        target.chmod(0o666)
+        return str(target)
+
+    def read_termination(self, uid: str, container: str, attempt: int) -> str:
+        """See `PodFiles.read_termination`."""
+        try:
+            with (self._root / uid / "termination" / f"{container}-{attempt}").open("rb") as file:
+                return file.read(MOST_LAST_WORDS).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _volume(self, uid: str, volume: str) -> Path:
+        target = self._directory(uid) / "volumes" / volume
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def empty_dir(self, uid: str, volume: str, *, memory: bool, size: int | None, group: int | None) -> str:
+        """See `PodFiles.empty_dir`."""
+        target = self._volume(uid, volume)
+        if memory and not target.is_mount():
+            _mount_tmpfs(volume, target, size)
+        mode = 0o777
+        if group is not None:
+            os.chown(target, -1, group)
+            mode |= stat.S_ISGID
+        target.chmod(mode)
+        return str(target)
+
+    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, group: int | None) -> str:
+        """See `PodFiles.project`."""
+        target = self._volume(uid, volume)
+        for path in files:
+            if path.startswith("/") or ".." in Path(path).parts:
+                raise VolumeError(volume, f"invalid path: {path}")
+        current = target / "..data"
+        if current.is_symlink() and _same(current.resolve(), files):
+            return str(target)
+        fresh = Path(tempfile.mkdtemp(prefix="..", dir=target))
+        fresh.chmod(0o755)
+        for path, file in files.items():
+            _write_file(fresh / path, file, group)
+        old = current.readlink() if current.is_symlink() else None
+        swing = target / "..data_tmp"
+        swing.unlink(missing_ok=True)
+        swing.symlink_to(fresh.name)
+        swing.replace(current)
+        _link_names(target, {Path(path).parts[0] for path in files})
+        if old is not None:
+            shutil.rmtree(target / old)
+        return str(target)
+
+    def host_path(self, volume: str, path: str, kind: str) -> str:
+        """See `PodFiles.host_path`."""
+        target = Path(path)
+        if kind == "DirectoryOrCreate":
+            target.mkdir(parents=True, exist_ok=True, mode=0o755)
+            kind = "Directory"
+        elif kind == "FileOrCreate":
+            target.touch(mode=0o644)
+            kind = "File"
+        if not kind:
+            return path
+        check, words = _KINDS[kind]
+        try:
+            right = check(target.stat().st_mode)
+        except FileNotFoundError:
+            right = False
+        if not right:
+            raise VolumeError(volume, f"hostPath type check failed: {path} {words}")
+        return path
+
+    def sub_path(self, volume: str, base: str, sub: str) -> str:
+        """See `PodFiles.sub_path`. A symlink in the volume that leads out of it is refused."""
+        root = Path(base).resolve()
+        target = (root / sub).resolve()
+        if target != root and root not in target.parents:
+            raise VolumeError(volume, f"subpath {sub!r} leads out of the volume")
+        if not target.exists():
+            target.mkdir(parents=True, mode=0o755)
+            target.chmod(root.stat().st_mode & 0o7777)
+        return str(target)
+
+    async def remove(self, uid: str) -> None:
+        """See `PodFiles.remove`. Deleting may take long, so it happens beside the event loop."""
+        directory = self._root / uid
+        if not directory.exists():
+            return
+        for mount in sorted(_mounts_below(directory), reverse=True):
+            _unmount(mount)
+        # A directory that still holds a mount of somebody else is not entered.
+        await asyncio.to_thread(shutil.rmtree, directory)
+
+    def pods(self) -> set[str]:
+        """See `PodFiles.pods`."""
+        return {entry.name for entry in self._root.iterdir() if entry.is_dir()}
+
+
+def _same(directory: Path, files: Mapping[str, FileData]) -> bool:
+    """Whether a directory holds exactly these files."""
+    present = {str(p.relative_to(directory)): p for p in directory.rglob("*") if p.is_file()}
+    if present.keys() != files.keys():
+        return False
+    return all(present[path].read_bytes() == file.data for path, file in files.items())
+
+
+def _write_file(target: Path, file: FileData, group: int | None) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(file.data)
+    mode = file.mode
+    if group is not None:
+        os.chown(target, -1, group)
+        mode |= 0o040
+    target.chmod(mode)
+
+
+def _link_names(target: Path, names: set[str]) -> None:
+    """What users see: a symlink through ..data for each top-level name, none for those that are no longer there."""
+    for entry in target.iterdir():
+        if not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()
+    for name in names:
+        link = target / name
+        if not link.is_symlink():
+            link.symlink_to(f"..data/{name}")
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _mount_tmpfs(volume: str, target: Path, size: int | None) -> None:
+    options = f"size={size}" if size else ""
+    if _libc.mount(b"tmpfs", str(target).encode(), b"tmpfs", ctypes.c_ulong(_MS_FLAGS), options.encode()) != 0:
+        raise VolumeError(volume, f"mounting tmpfs: {os.strerror(ctypes.get_errno())}")
+
+
+def _unmount(path: str) -> None:
+    if _libc.umount2(path.encode(), _MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    """Mount points at or below a directory, by the kernel's table (its octal escapes for blanks undone)."""
+    prefix = f"{directory}/"
+    points = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point.startswith(prefix)]

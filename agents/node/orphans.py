@@ -1,0 +1,61 @@
+"""What a starting agent finds in the runtime: offered to the pods it belongs to, removed when nobody claims it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from agents.node.files import PodFiles
+from agents.node.memory import PodMemory
+from agents.node.ports import ContainerStatus, PodNetwork, Runtime, RuntimeFailure, SandboxStatus, State
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 30
+"""For a pod of which nobody knows any more how long it may take."""
+
+
+class Orphans:
+    """Sandboxes and containers by pod UID that have no worker yet."""
+
+    def __init__(self, runtime: Runtime, network: PodNetwork, files: PodFiles) -> None:
+        self._runtime = runtime
+        self._network = network
+        self._files = files
+        self._left: dict[str, PodMemory] = {}
+
+    def found(
+        self, sandboxes: Mapping[str, list[SandboxStatus]], containers: Mapping[str, list[ContainerStatus]]
+    ) -> None:
+        """What is on the node."""
+        for uid in set(sandboxes) | set(containers):
+            self._left[uid] = PodMemory(
+                sandboxes=list(sandboxes.get(uid, [])), containers=list(containers.get(uid, []))
+            )
+
+    def claim(self, uid: str) -> PodMemory | None:
+        """What belongs to this pod, for its worker; None when there is nothing."""
+        return self._left.pop(uid, None)
+
+    async def remove(self, known: set[str]) -> None:
+        """Remove what belongs to no known pod. Only after the API has been read."""
+        for uid, memory in list(self._left.items()):
+            if uid in known:
+                continue
+            try:
+                await self._remove(uid, memory)
+            except RuntimeFailure as error:
+                log.warning("orphan.left uid=%s reason=%s", uid, error)  # the next start of the agent tries again
+                continue
+            del self._left[uid]
+
+    async def _remove(self, uid: str, memory: PodMemory) -> None:
+        log.info("orphan.remove uid=%s containers=%d", uid, len(memory.containers))
+        for container in memory.containers:
+            if container.state is State.RUNNING:
+                await self._runtime.stop_container(container.id, grace_seconds=GRACE_SECONDS)
+            await self._runtime.remove_container(container.id)
+        for sandbox in memory.sandboxes:
+            await self._runtime.remove_sandbox(sandbox.id)
+            await self._network.detach(sandbox.id)
+        await self._files.remove(uid)

@@ -1,0 +1,97 @@
+"""Reading a Pod: the few questions that planning, status and volumes ask of `spec`, with Kubernetes' defaults.
+
+Pods come from the API server with defaults filled in; the fallbacks here serve pods read from an old checkpoint.
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mesh.objects.meta import name_of, namespace_of, uid_of
+from mesh.objects.types import Object
+
+
+class Place(NamedTuple):
+    """Where a container stands in its pod: as events name it ("spec.containers{web}")."""
+
+    list_field: str
+    container: Object
+
+    @property
+    def field_path(self) -> str:
+        """`involvedObject.fieldPath` of an event about this container."""
+        return f"spec.{self.list_field}{{{self.container['name']}}}"
+
+
+def app_containers(pod: Object) -> list[Object]:
+    """`spec.containers`."""
+    return list(pod["spec"].get("containers") or ())
+
+
+def init_containers(pod: Object) -> list[Object]:
+    """`spec.initContainers`, sidecars among them, in their order."""
+    return list(pod["spec"].get("initContainers") or ())
+
+
+def is_sidecar(container: Object) -> bool:
+    """Whether an init container keeps running beside the app containers (`restartPolicy: Always`).
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    return container.get("restartPolicy") == "Always"
+
+
+def sidecars(pod: Object) -> list[Object]:
+    """The init containers that are sidecars, in their order."""
+    return [c for c in init_containers(pod) if is_sidecar(c)]
+
+
+def places(pod: Object) -> Iterator[Place]:
+    """All containers of the pod, init containers first."""
+    for container in init_containers(pod):
+        yield Place("initContainers", container)
+    for container in app_containers(pod):
+        yield Place("containers", container)
+
+
+def place_of(pod: Object, name: str) -> Place | None:
+    """The container called `name`, wherever it stands."""
+    return next((place for place in places(pod) if place.container["name"] == name), None)
+
+
+def restart_policy(pod: Object) -> str:
+    """`Always`, `OnFailure` or `Never`."""
+    return str(pod["spec"].get("restartPolicy") or "Always")
+
+
+def full_name(pod: Object) -> str:
+    """The pod as kubelet's messages name it: `web_default(<uid>)`."""
+    return f"{name_of(pod)}_{namespace_of(pod)}({uid_of(pod)})"
+
+
+def hostname(pod: Object) -> str:
+    """The pod's host name: `spec.hostname` or its name, cut to the 63 bytes that Linux allows a label."""
+    return str(pod["spec"].get("hostname") or name_of(pod))[:63].rstrip("-.")
+
+
+def host_network(pod: Object) -> bool:
+    """Whether the pod shares the node's network."""
+    return bool(pod["spec"].get("hostNetwork"))
+
+
+def grace_seconds(pod: Object) -> int:
+    """Seconds from the stop signal to the kill: as the deletion asks, else as the spec says."""
+    asked = pod["metadata"].get("deletionGracePeriodSeconds")
+    if asked is None:
+        asked = pod["spec"].get("terminationGracePeriodSeconds")
+    return 30 if asked is None else max(int(asked), 1)
+
+
+def exclusive(pod: Object) -> bool:
+    """Whether the pod must never run twice, and so is fenced: StatefulSet members and pods that ask for it."""
+    if (pod["metadata"].get("annotations") or {}).get("covey.dev/exclusive") == "true":
+        return True
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return any(o.get("controller") and o.get("kind") == "StatefulSet" for o in owners)

@@ -1,0 +1,136 @@
+"""Requests and limits as cgroups count them, the pod's quality of service, and whether a pod fits the node.
+
+Numbers as kubelet computes them (pkg/kubelet/cm/helpers_linux.go, pkg/kubelet/qos/policy.go);
+https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from agents.node.observed import Verdict
+from agents.node.podspec import app_containers, init_containers, is_sidecar, places
+from agents.node.ports import Resources
+from mesh.objects.quantity import to_int, to_milli
+from mesh.objects.types import Object
+
+SHARES_PER_CPU = 1024
+MIN_SHARES = 2
+PERIOD_US = 100_000
+MIN_QUOTA_US = 1_000
+GUARANTEED_OOM = -997
+BEST_EFFORT_OOM = 1000
+
+
+def shares(milli_cpu: int) -> int:
+    """`cpu.shares` for a CPU request in thousandths."""
+    return max(milli_cpu * SHARES_PER_CPU // 1000, MIN_SHARES)
+
+
+def quota(milli_cpu: int) -> int | None:
+    """`cpu.cfs_quota_us` for a CPU limit in thousandths; None without a limit."""
+    return max(milli_cpu * PERIOD_US // 1000, MIN_QUOTA_US) if milli_cpu else None
+
+
+def amounts(container: Object, which: str) -> dict[str, str]:
+    """`requests` or `limits` of a container."""
+    found: dict[str, str] = (container.get("resources") or {}).get(which) or {}
+    return found
+
+
+def requests_of(container: Object) -> dict[str, str]:
+    """What a container asks for: its requests, and its limits where it names no request."""
+    return amounts(container, "limits") | amounts(container, "requests")
+
+
+def qos_class(pod: Object) -> str:
+    """`Guaranteed`, `Burstable` or `BestEffort`."""
+    containers = [place.container for place in places(pod)]
+    named = [set(requests_of(c)) & {"cpu", "memory"} for c in containers]
+    if not any(named):
+        return "BestEffort"
+    for container in containers:
+        limits, requests = amounts(container, "limits"), requests_of(container)
+        for resource in ("cpu", "memory"):
+            if resource not in limits or to_milli(requests[resource]) != to_milli(limits[resource]):
+                return "Burstable"
+    return "Guaranteed"
+
+
+def oom_score_adj(pod: Object, container: Object, node_memory: int) -> int:
+    """How readily the kernel kills the container when memory runs out: the less it asked for, the sooner."""
+    qos = qos_class(pod)
+    if (pod["spec"].get("priority") or 0) >= 2_000_000_000 or qos == "Guaranteed":
+        return GUARANTEED_OOM
+    if qos == "BestEffort":
+        return BEST_EFFORT_OOM
+    memory = to_int(requests_of(container).get("memory", "0"))
+    score = 1000 - (1000 * memory) // max(node_memory, 1)
+    # Never as safe as Guaranteed, never quite as exposed as BestEffort.
+    return min(max(score, 1000 + GUARANTEED_OOM), BEST_EFFORT_OOM - 1)
+
+
+def container_resources(pod: Object, container: Object, node_memory: int) -> Resources:
+    """The cgroup numbers of one container."""
+    limits, requests = amounts(container, "limits"), requests_of(container)
+    memory = to_int(limits.get("memory", "0"))
+    return Resources(
+        cpu_shares=shares(to_milli(requests.get("cpu", "0"))),
+        cpu_quota_us=quota(to_milli(limits.get("cpu", "0"))),
+        memory_bytes=memory or None,
+        oom_score_adj=oom_score_adj(pod, container, node_memory),
+    )
+
+
+def pod_cgroup(cluster: str, node: str, uid: str, driver: str) -> str:
+    """The parent cgroup of the pod's containers, in the notation of the runtime's cgroup driver.
+
+    systemd reads a dash in a slice's name as a level of the hierarchy, so the parts hold none.
+    """
+    if driver == "systemd":
+        plain = "_".join(part.replace("-", "_") for part in (cluster, node, f"pod{uid}"))
+        return f"covey-{plain}.slice"
+    return f"/covey/{cluster}-{node}/pod{uid}"
+
+
+def effective_request(pod: Object, resource: str) -> int:
+    """What the scheduler counted for the pod: thousandths for cpu, whole units for all else.
+
+    Init containers run one by one beside the sidecars started before them: the highest such sum counts if it is more
+    than what app containers and sidecars need together (KEP-753).
+    """
+    read = to_milli if resource == "cpu" else to_int
+    total = sum(read(requests_of(c).get(resource, "0")) for c in app_containers(pod))
+    beside = peak = 0
+    for container in init_containers(pod):
+        amount = read(requests_of(container).get(resource, "0"))
+        if is_sidecar(container):
+            beside += amount
+            peak = max(peak, beside)
+        else:
+            peak = max(peak, beside + amount)
+    overhead = read((pod["spec"].get("overhead") or {}).get(resource, "0"))
+    return max(total + beside, peak) + overhead
+
+
+def refuse(pod: Object, others: Iterable[Object], allocatable: Mapping[str, str]) -> Verdict | None:
+    """Why the node cannot take the pod beside `others`, in kubelet's words, or None when it fits."""
+    running = list(others)
+    if len(running) + 1 > to_int(allocatable.get("pods", "110")):
+        return _out_of("pods", 1, len(running), to_int(allocatable.get("pods", "110")))
+    wanted = sorted({name for place in places(pod) for name in requests_of(place.container)})
+    for resource in wanted:
+        need = effective_request(pod, resource)
+        read = to_milli if resource == "cpu" else to_int
+        capacity = read(allocatable.get(resource, "0"))
+        used = sum(effective_request(other, resource) for other in running)
+        if need and used + need > capacity:
+            return _out_of(resource, need, used, capacity)
+    return None
+
+
+def _out_of(resource: str, requested: int, used: int, capacity: int) -> Verdict:
+    sentence = (
+        f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+    )
+    return Verdict(f"OutOf{resource}", f"Pod was rejected: {sentence}")

@@ -1,0 +1,333 @@
+"""`DockerRuntime`: the port `Runtime` on Docker's Engine API (20.10 and newer; Podman's Docker-compatible socket).
+
+This file is the table of contents: which request does what, and what its refusals mean to Kubernetes. The parts are
+engine.py (HTTP), translate.py (bodies and statuses), sandboxes.py, entry.py (hostname and exec), images.py, logs.py,
+processes.py. Nothing about pods' policies may enter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from agents.node.ports import (
+    ContainerSpec,
+    ContainerStatus,
+    Image,
+    PodNetwork,
+    RuntimeAway,
+    RuntimeEvent,
+    RuntimeFailure,
+    RuntimeInfo,
+    SandboxSpec,
+    SandboxStatus,
+    State,
+    Stats,
+)
+from agents.node.runtimes import namespaces, translate
+from agents.node.runtimes.claims import Claims
+from agents.node.runtimes.engine import Engine, Parameters, Refused
+from agents.node.runtimes.entry import EntryDirectory
+from agents.node.runtimes.images import Images
+from agents.node.runtimes.labels import HOSTNAME, KIND, KIND_CONTAINER, KIND_SANDBOX, POD_UID, Owner
+from agents.node.runtimes.logs import LogQuery, read_log
+from agents.node.runtimes.machine import lowest_oom_score_adj
+from agents.node.runtimes.processes import Attachment, ExecProcess
+from agents.node.runtimes.sandboxes import Sandboxes
+from mesh.objects.types import Json
+
+_FIRST_STEPS_SECONDS: Final = 20.0
+"""How long a started container may take to execute its command: milliseconds, on a machine that is not drowning."""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSettings:
+    """What a `DockerRuntime` has to know. `holder` is the container whose network namespace is the node's, or ""."""
+
+    cluster: str
+    node: str
+    state_dir: Path
+    """A directory of its own: claims on warm sandboxes, containers' entry directories."""
+    socket: str = "unix:///var/run/docker.sock"
+    pause_image: str = "covey/pause:1"
+    holder: str = ""
+
+
+class DockerRuntime:
+    """One node's containers on a Docker daemon. Made without I/O, inside a running event loop."""
+
+    def __init__(self, settings: DockerSettings) -> None:
+        self._engine = Engine(settings.socket)
+        self._owner = Owner(settings.cluster, settings.node)
+        self._entries = settings.state_dir / "entry"
+        self._entries.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._images = Images(self._engine)
+        self._node = translate.Host(settings.pause_image, settings.holder, lowest_oom_score_adj())
+        self._sandboxes = Sandboxes(self._engine, self._owner, Claims(settings.state_dir / "claims"), self._node)
+        self._ended: dict[str, ContainerStatus] = {}
+        """Statuses of ended containers: they do not change any more, and asking for each costs a request."""
+
+    async def info(self) -> RuntimeInfo:
+        """See `Runtime.info`. A daemon that cannot serve (rootless, remapped users) is refused with a sentence."""
+        info, version = await asyncio.gather(
+            self._engine.request("GET", "/info"), self._engine.request("GET", "/version")
+        )
+        for option in info.get("SecurityOptions") or ():
+            if option in {"name=rootless", "name=userns"}:
+                raise RuntimeFailure(
+                    "UnsupportedRuntime",
+                    f"the Docker daemon at {self._engine.path} runs with {option.removeprefix('name=')}: Covey puts "
+                    "network interfaces into containers' namespaces, and needs a daemon that runs as root without "
+                    "userns-remap. Point docker_socket to such a daemon.",
+                )
+        return RuntimeInfo(
+            name="docker",
+            version=str(version["Version"]),
+            cgroup_version=int(info.get("CgroupVersion") or 1),
+            cgroup_driver=str(info.get("CgroupDriver") or "cgroupfs"),
+            root_dir=str(info.get("DockerRootDir") or ""),
+        )
+
+    async def keep_warm(self, network: PodNetwork, count: int) -> None:
+        """Adopt the warm sandboxes that are there and keep `count` of them, wired by `network`, in the background."""
+        await self._sandboxes.keep_warm(network, count)
+
+    # Sandboxes and containers.
+
+    async def create_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        """See `Runtime.create_sandbox`."""
+        with self._starting():
+            return await self._sandboxes.create(spec)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """See `Runtime.remove_sandbox`."""
+        await self._sandboxes.remove(sandbox_id)
+
+    async def sandboxes(self) -> list[SandboxStatus]:
+        """See `Runtime.sandboxes`."""
+        return await self._sandboxes.all()
+
+    async def create_container(self, spec: ContainerSpec) -> str:
+        """See `Runtime.create_container`; raises CreateContainerError."""
+        image = await self._images.config(spec.image)
+        command = translate.command_line(spec, image)
+        if not command:
+            raise RuntimeFailure("CreateContainerError", "Error response from daemon: No command specified")
+        name = self._owner.container_name(spec)
+        entry = EntryDirectory(self._entries / name)
+        entry.prepare(spec.hostname)
+        body = translate.container_body(self._owner, spec, image, str(entry.path), self._node)
+        with self._starting():
+            try:
+                answer = await self._engine.request("POST", "/containers/create", params={"name": name}, body=body)
+            except Refused as refused:
+                if refused.status == 409:
+                    return str((await self._engine.request("GET", f"/containers/{name}/json"))["Id"])
+                entry.remove()
+                raise refused.because("CreateContainerError") from refused
+        return str(answer["Id"])
+
+    async def start_container(self, container_id: str) -> None:
+        """See `Runtime.start_container`; raises RunContainerError, also when its command cannot be executed."""
+        inspected = await self._container(container_id)
+        if inspected is None:
+            raise RuntimeFailure("RunContainerError", f"No such container: {container_id}")
+        if inspected["State"]["Status"] != "created":
+            return
+        config = inspected["Config"]
+        command = config["Cmd"][0]
+        paths = translate.candidates(command, config["Env"])
+        entry = self._entry(inspected)
+        with self._starting(), entry.listening() as listener:
+            first_steps = asyncio.create_task(entry.hand_over(listener, config["Labels"][HOSTNAME], command, paths))
+            try:
+                await self._engine.request("POST", f"/containers/{container_id}/start")
+                await asyncio.wait_for(first_steps, _FIRST_STEPS_SECONDS)
+            except Refused as refused:
+                raise refused.because("RunContainerError") from refused
+            except RuntimeFailure:
+                await self._engine.request("POST", f"/containers/{container_id}/wait")  # it is ending
+                raise
+            except TimeoutError as error:
+                failure = entry.fail(f"its first process did not report within {_FIRST_STEPS_SECONDS:g} s")
+                await self._kill(container_id)
+                raise failure from error
+            finally:
+                first_steps.cancel()
+                await asyncio.gather(first_steps, return_exceptions=True)
+
+    async def stop_container(self, container_id: str, *, grace_seconds: float) -> None:
+        """See `Runtime.stop_container`. A second call with a shorter time shortens the first one's."""
+        try:
+            await self._engine.request(
+                "POST", f"/containers/{container_id}/stop", params={"t": math.ceil(grace_seconds)}, timeout=None
+            )
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+
+    async def remove_container(self, container_id: str) -> None:
+        """See `Runtime.remove_container`. One that runs is refused."""
+        inspected = await self._container(container_id)
+        if inspected is None:
+            return
+        try:
+            await self._engine.request("DELETE", f"/containers/{container_id}", params={"v": 1})
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+        self._ended.pop(container_id, None)
+        self._entry(inspected).remove()
+
+    async def containers(self, pod_uid: str = "") -> list[ContainerStatus]:
+        """See `Runtime.containers`."""
+        selected = {"pod_uid": pod_uid} if pod_uid else {}
+        params: Parameters = {"all": 1, "filters": self._owner.filters(kind=KIND_CONTAINER, **selected)}
+        listed = await self._engine.request("GET", "/containers/json", params=params)
+        statuses = await asyncio.gather(*(self._status(entry["Id"], entry["State"]) for entry in listed))
+        return [status for status in statuses if status is not None]
+
+    async def events(self) -> AsyncIterator[RuntimeEvent]:
+        """See `Runtime.events`. The first says that we listen from now on, and names no pod."""
+        filters = json.loads(self._owner.filters())
+        filters |= {"type": ["container"], "event": ["create", "start", "die", "oom", "destroy"]}
+        async with self._engine.stream("GET", "/events", params={"filters": json.dumps(filters)}) as content:
+            yield RuntimeEvent("", "")
+            async for line in content:
+                if not line.strip():
+                    continue
+                event = json.loads(line)
+                container_id, labels = event["Actor"]["ID"], event["Actor"]["Attributes"]
+                pod_uid = labels.get(POD_UID, "")
+                if labels.get(KIND) == KIND_SANDBOX:
+                    pod_uid = self._sandboxes.pod_of(container_id, labels)
+                yield RuntimeEvent(pod_uid, container_id)
+        raise RuntimeAway("RuntimeAway", "the Docker daemon ended its event stream")
+
+    # Images.
+
+    async def image(self, reference: str) -> Image | None:
+        """See `Runtime.image`; raises InvalidImageName, ImageInspectError."""
+        return await self._images.find(reference)
+
+    async def pull(self, reference: str, *, credentials: Mapping[str, str] | None = None) -> Image:
+        """See `Runtime.pull`; raises InvalidImageName, ErrImagePull."""
+        return await self._images.pull(reference, credentials)
+
+    async def images(self) -> list[Image]:
+        """See `Runtime.images`."""
+        return await self._images.all()
+
+    async def remove_image(self, image_id: str) -> None:
+        """See `Runtime.remove_image`."""
+        await self._images.remove(image_id)
+
+    # Streams and numbers.
+
+    async def exec(self, container_id: str, command: list[str], *, tty: bool, stdin: bool) -> ExecProcess:
+        """See `Runtime.exec`; raises ExecError when the container does not run."""
+        body = {"AttachStdin": stdin, "AttachStdout": True, "AttachStderr": True, "Tty": tty, "Cmd": command}
+        try:
+            made = await self._engine.request("POST", f"/containers/{container_id}/exec", body=body)
+            start = {"Detach": False, "Tty": tty}
+            reader, writer = await self._engine.hijack(f"/exec/{made['Id']}/start", body=start)
+        except Refused as refused:
+            raise refused.because("ExecError") from refused
+        return ExecProcess(self._engine, made["Id"], reader, writer, tty=tty)
+
+    async def attach(self, container_id: str, *, stdin: bool) -> Attachment:
+        """See `Runtime.attach`; raises AttachError."""
+        inspected = await self._container(container_id)
+        if inspected is None:
+            raise RuntimeFailure("AttachError", f"No such container: {container_id}")
+        params = {"stream": 1, "stdin": int(stdin), "stdout": 1, "stderr": 1}
+        try:
+            reader, writer = await self._engine.hijack(f"/containers/{container_id}/attach", params=params)
+        except Refused as refused:
+            raise refused.because("AttachError") from refused
+        return Attachment(self._engine, container_id, reader, writer, tty=inspected["Config"]["Tty"])
+
+    def logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: datetime | None, timestamps: bool
+    ) -> AsyncIterator[tuple[int, bytes]]:
+        """See `Runtime.logs`."""
+        query = LogQuery(follow=follow, tail=tail, since=since, timestamps=timestamps)
+        return read_log(self._engine, container_id, query)
+
+    async def dial(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See `Runtime.dial`; raises DialError when nobody listens there."""
+        inspected = await self._container(sandbox_id)
+        pid = inspected["State"]["Pid"] if inspected is not None else 0
+        if not pid:
+            raise RuntimeFailure("DialError", f"sandbox {sandbox_id} does not run")
+        try:
+            connected = await namespaces.connect(f"/proc/{pid}/ns/net", port)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise RuntimeFailure("DialError", f"dial tcp4 127.0.0.1:{port}: connect: {why.lower()}") from error
+        return await asyncio.open_connection(sock=connected)
+
+    async def stats(self, container_id: str) -> Stats:
+        """See `Runtime.stats`. The working set is what is used without the page cache that is not in use."""
+        try:
+            answer = await self._engine.request(
+                "GET", f"/containers/{container_id}/stats", params={"stream": 0, "one-shot": 1}
+            )
+        except Refused as refused:
+            raise refused.because("StatsError") from refused
+        return translate.stats(answer)
+
+    async def close(self) -> None:
+        """See `Runtime.close`. Warm sandboxes stay for the next agent."""
+        await self._sandboxes.close()
+        await self._engine.close()
+
+    # Parts of the above.
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        self._sandboxes.starting += 1
+        try:
+            yield
+        finally:
+            self._sandboxes.starting -= 1
+
+    async def _container(self, container_id: str) -> Json:
+        """The answer of inspect, None if there is no such container."""
+        try:
+            return await self._engine.request("GET", f"/containers/{container_id}/json")
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    async def _status(self, container_id: str, listed_state: str) -> ContainerStatus | None:
+        if listed_state != "exited":
+            self._ended.pop(container_id, None)
+        elif known := self._ended.get(container_id):
+            return known
+        inspected = await self._container(container_id)
+        if inspected is None:
+            return None
+        status = translate.container_status(inspected, self._entry(inspected).start_error())
+        if status.state is State.EXITED:
+            self._ended[container_id] = status
+        return status
+
+    async def _kill(self, container_id: str) -> None:
+        try:
+            await self._engine.request("POST", f"/containers/{container_id}/kill")
+        except Refused as refused:
+            if refused.status not in {404, 409}:  # gone, or ended
+                raise
+
+    def _entry(self, inspected: Json) -> EntryDirectory:
+        return EntryDirectory(self._entries / inspected["Name"].removeprefix("/"))

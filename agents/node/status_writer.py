@@ -1,0 +1,105 @@
+"""Writes pods' status to the API: the newest value of each pod, only what differs, again until it has arrived.
+
+A pod's worker never waits for it. With no broker in reach the newest status waits here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from agents.node.status import status_patch
+from mesh.api.port import STRATEGIC_MERGE_PATCH
+from mesh.client.client import Client
+from mesh.errors import ApiError, Conflict, NotFound, Unavailable
+from mesh.objects.kinds import PODS
+from mesh.objects.meta import name_of, namespace_of, uid_of
+from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+
+
+class StatusWriter:
+    """One task for each pod whose status has yet to be written."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._wanted: dict[str, tuple[Object, Object]] = {}
+        self._shown: dict[str, Object] = {}
+        """By UID: the status that the API is known to hold."""
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def report(self, pod: Object, status: Object) -> None:
+        """Make the API show `status` for `pod`. Returns at once."""
+        uid = uid_of(pod)
+        if status_patch(pod, status, self._base(pod)) is None:
+            self._wanted.pop(uid, None)
+            return
+        self._wanted[uid] = (pod, status)
+        known = self._tasks.get(uid)
+        if known is None or known.done():
+            task = asyncio.ensure_future(self._write(uid))
+            self._tasks[uid] = task
+            task.add_done_callback(lambda done: self._ended(uid, done))
+
+    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(uid) is task:
+            del self._tasks[uid]
+
+    def _base(self, pod: Object) -> Object:
+        shown: Object = self._shown.get(uid_of(pod)) or pod.get("status") or {}
+        return shown
+
+    def seen(self, pod: Object) -> None:
+        """The informer has seen the pod: what the API shows is now known, unless a write is under way."""
+        if uid_of(pod) not in self._tasks:
+            self._shown[uid_of(pod)] = pod.get("status") or {}
+
+    async def flush(self, uid: str) -> None:
+        """Wait until what was reported for this pod has been written, or refused for good."""
+        while (task := self._tasks.get(uid)) is not None:
+            await asyncio.wait({task})
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: nothing is left to report."""
+        self._wanted.pop(uid, None)
+        self._shown.pop(uid, None)
+        if (task := self._tasks.get(uid)) is not None:
+            task.cancel()
+
+    async def _write(self, uid: str) -> None:
+        wait = FIRST_WAIT
+        while uid in self._wanted:
+            pod, status = self._wanted.pop(uid)
+            patch = status_patch(pod, status, self._base(pod))
+            if patch is None:
+                continue
+            try:
+                stored = await self._client.patch(
+                    PODS,
+                    name_of(pod),
+                    namespace_of(pod),
+                    patch,
+                    content_type=STRATEGIC_MERGE_PATCH,
+                    subresource="status",
+                )
+                self._shown[uid] = stored.get("status") or {}
+                wait = FIRST_WAIT
+            except (NotFound, Conflict):
+                # Deleted, or another pod of the same name: nobody is left to tell.
+                self._wanted.pop(uid, None)
+            except Unavailable:
+                self._wanted.setdefault(uid, (pod, status))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            except ApiError as error:
+                log.warning("status.refused pod=%s/%s reason=%s", namespace_of(pod), name_of(pod), error)
+
+    async def close(self) -> None:
+        """Stop writing."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,134 @@
+"""A cluster on one machine as a value: its nodes and addresses, and what follows from them. Pure.
+
+`cluster.json` in the cluster's home holds it; every process's configuration and command line are derived from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from pathlib import Path
+
+import msgspec
+
+from cli.layout import Layout
+from cli.supervisor import ProcessSpec
+from mesh.config import AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+
+ADMIN, SERVER, STORE = "admin", "server", "store"
+
+
+class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One node that is a network namespace of this machine."""
+
+    name: str
+    address: str
+    holder: str
+    """Name of the container whose network namespace is the node's."""
+    namespace: str
+    """Path of the network namespace."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """One cluster on this machine."""
+
+    name: str
+    host_address: str
+    """The machine's address on the nodes' bridge: the broker and the API listen there."""
+    node_cidr: str
+    pod_cidr: str
+    service_cidr: str
+    nodes: list[NodeSpec]
+    api_port: int = 6443
+    broker_port: int = 4222
+    proxy_mode: str = "nftables"
+    docker_socket: str = "unix:///var/run/docker.sock"
+
+    @property
+    def broker_url(self) -> str:
+        """Where every process finds the broker."""
+        return f"nats://{self.host_address}:{self.broker_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where kubectl finds the API."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The address plan that every process shares."""
+        return NetworkConfig(
+            pod_cidrs=[self.pod_cidr],
+            service_cidrs=[self.service_cidr],
+            dns_address=str(ipaddress.ip_network(self.service_cidr)[10]),
+        )
+
+    def bus(self, layout: Layout, identity: str) -> BusConfig:
+        """How the process with this identity reaches the broker."""
+        return BusConfig(servers=[self.broker_url], seed_file=str(layout.seed_file(identity)))
+
+
+def configurations(cluster: Cluster, layout: Layout) -> dict[str, ServerConfig | AgentConfig | ProxyConfig]:
+    """The configuration of every process, by the name of its file and its identity."""
+    files: dict[str, ServerConfig | AgentConfig | ProxyConfig] = {
+        SERVER: ServerConfig(
+            cluster=cluster.name,
+            bus=cluster.bus(layout, SERVER),
+            store=cluster.bus(layout, STORE),
+            identities_file=str(layout.identities_file),
+            pki_dir=str(layout.pki),
+            port=cluster.api_port,
+            advertise_address=cluster.host_address,
+            network=cluster.network,
+        )
+    }
+    for node in cluster.nodes:
+        files[f"agent-{node.name}"] = AgentConfig(
+            cluster=cluster.name,
+            node=node.name,
+            addresses=[node.address],
+            bus=cluster.bus(layout, f"agent-{node.name}"),
+            state_dir=str(layout.node_state(node.name)),
+            docker_socket=cluster.docker_socket,
+            holder=node.holder,
+            network=cluster.network,
+        )
+        files[f"proxy-{node.name}"] = ProxyConfig(
+            cluster=cluster.name,
+            node=node.name,
+            addresses=[node.address],
+            bus=cluster.bus(layout, f"proxy-{node.name}"),
+            mode=cluster.proxy_mode,
+            network=cluster.network,
+        )
+    return files
+
+
+def processes(cluster: Cluster, layout: Layout, nats_server: Path) -> list[ProcessSpec]:
+    """Every process of the cluster, in starting order: broker, control plane, then the nodes'."""
+    covey = [sys.executable, "-m", "cli.process"]
+    specs = [
+        ProcessSpec(name="nats", command=[str(nats_server), "-c", str(layout.nats / "nats.conf")]),
+        ProcessSpec(name=SERVER, command=[*covey, "server", str(layout.config_file(SERVER))]),
+    ]
+    for node in cluster.nodes:
+        inside = ["nsenter", f"--net={node.namespace}", "--"]
+        for process in ("agent", "proxy"):
+            name = f"{process}-{node.name}"
+            command = [*inside, *covey, process, str(layout.config_file(name))]
+            specs.append(ProcessSpec(name=name, command=command))
+    return specs
+
+
+def read_cluster(layout: Layout) -> Cluster | None:
+    """The cluster that was made in this home, or None."""
+    if not layout.cluster_file.exists():
+        return None
+    return msgspec.json.decode(layout.cluster_file.read_bytes(), type=Cluster)
+
+
+def save_cluster(layout: Layout, cluster: Cluster) -> None:
+    """Write `cluster.json` in one step."""
+    temporary = layout.cluster_file.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(cluster)))
+    temporary.replace(layout.cluster_file)

@@ -1,0 +1,79 @@
+"""The Docker part of `covey up` and `covey down`: images that Covey makes itself, and the nodes' holder containers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from agents.network.machine import HOLDER_MOUNT, holder_command, holder_ready
+from cli.cluster import Cluster, NodeSpec
+from images.examples import BUSYBOX, ensure_example_images
+from mesh.errors import Terminal
+
+CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "dev.covey.kind"
+HOLDER_KIND = "holder"
+_PATIENCE_SECONDS = 20.0
+
+
+def ensure_holders(client: docker.DockerClient, cluster: Cluster) -> None:
+    """Make the images, and run a holder for each node; those that run already are left as they are."""
+    ensure_example_images(client)
+    for node in cluster.nodes:
+        _ensure_holder(client, cluster, node)
+
+
+def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec) -> None:
+    try:
+        holder = client.containers.get(node.holder)
+        if holder.status != "running":
+            holder.start()
+    except NotFound:
+        holder = client.containers.run(
+            BUSYBOX,
+            list(holder_command()),
+            name=node.holder,
+            detach=True,
+            network_mode="none",
+            cap_add=["SYS_ADMIN"],
+            security_opt=["apparmor=unconfined", "seccomp=unconfined"],
+            volumes={node.namespace: {"bind": HOLDER_MOUNT, "mode": "ro"}},
+            labels={CLUSTER_LABEL: cluster.name, NODE_LABEL: node.name, KIND_LABEL: HOLDER_KIND},
+            restart_policy={"Name": "always"},
+        )
+    _await_ready(holder, cluster, node)
+
+
+def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
+    """Until the holder's process is in the node's namespace."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        holder.reload()
+        pid = int(holder.attrs["State"]["Pid"])
+        if pid and holder_ready(pid, cluster.name, node.name):
+            return
+        time.sleep(0.02)
+    logs = holder.logs().decode(errors="replace").strip()
+    raise Terminal(f"the holder container of node {node.name} does not enter its namespace: {logs or holder.status}")
+
+
+def remove_containers(client: docker.DockerClient, cluster: str) -> int:
+    """Kill and remove every container of the cluster, the nodes' holders last; returns how many."""
+    found = client.containers.list(all=True, filters={"label": f"{CLUSTER_LABEL}={cluster}"}, ignore_removed=True)
+    found.sort(key=lambda c: c.labels.get(KIND_LABEL) == HOLDER_KIND)
+    for container in found:
+        try:
+            container.remove(force=True, v=True)
+        except NotFound:
+            continue
+    return len(found)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Mount points below a folder, deepest first (pods' memory volumes)."""
+    prefix = f"{folder}/"
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return sorted((Path(p) for p in points if p.startswith(prefix)), key=lambda p: len(p.parts), reverse=True)

@@ -1,0 +1,139 @@
+"""`covey`: the command. Each process's entry point and each verb is imported only when it is called.
+
+Errors end as one sentence on stderr: what, where, and what to do; never a traceback for something a user can cause.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import process
+from mesh.errors import ApiError, Terminal
+
+app = typer.Typer(
+    name="covey",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Run and administer a Covey cluster: Kubernetes' objects, behaviour and API, with NATS between all its parts.",
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file of the process (YAML).")]
+
+
+@app.command(rich_help_panel="Processes")
+def server(config: ConfigFile) -> None:
+    """Run the control plane: API server, scheduler, controllers."""
+    process.server(config)
+
+
+@app.command(rich_help_panel="Processes")
+def agent(config: ConfigFile) -> None:
+    """Run a node's agent: pods, pod network, DNS."""
+    process.agent(config)
+
+
+@app.command(rich_help_panel="Processes")
+def proxy(config: ConfigFile) -> None:
+    """Run a node's service proxy: Services and endpoints to kernel rules."""
+    process.proxy(config)
+
+
+@app.command(rich_help_panel="Cluster")
+def up(
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, max=100, help="How many nodes; 3 at first.")] = None,
+    api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
+    broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
+    proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
+) -> None:
+    """Start a cluster on this machine, or bring a running one to this number of nodes."""
+    from cli.layout import Layout
+    from cli.up import Wanted, up
+    from mesh.config import home
+
+    wanted = Wanted(name=name, nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
+    typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
+
+
+@app.command(rich_help_panel="Cluster")
+def down(
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep the store and the identities.")] = False,
+) -> None:
+    """Stop the cluster on this machine and remove everything it made."""
+    from cli.layout import Layout
+    from cli.up import down
+    from mesh.config import home
+
+    found = down(Layout(home()), lambda text: typer.echo(f"  {text}"), keep_data=keep_data)
+    typer.echo("the cluster is gone" if found else "there is no cluster")
+
+
+@app.command(hidden=True)
+def quickstart() -> None:
+    """Start a cluster, run the example in it and show that it serves (`make quickstart`)."""
+    from cli.layout import Layout
+    from cli.quickstart import quickstart
+    from cli.up import Wanted
+    from mesh.config import home
+
+    quickstart(Layout(home()), Wanted())
+
+
+def _register_verbs() -> None:
+    """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
+    they need beyond that (NATS, the kernel) they import when they run."""
+    from cli.verbs import about, apply, change, create, delete, describe, drain, get, rollout, streams
+
+    objects, pods, cluster = "Objects", "Pods", "Cluster"
+    for name, function, panel in (
+        ("get", get.get, objects),
+        ("describe", describe.describe_verb, objects),
+        ("apply", apply.apply, objects),
+        ("create", create.create, objects),
+        ("delete", delete.delete, objects),
+        ("scale", change.scale, objects),
+        ("label", change.label, objects),
+        ("annotate", change.annotate, objects),
+        ("events", about.events, objects),
+        ("run", create.run_pod, pods),
+        ("logs", streams.logs, pods),
+        ("exec", streams.exec_in, pods),
+        ("attach", streams.attach, pods),
+        ("port-forward", streams.port_forward, pods),
+        ("cordon", change.cordon, cluster),
+        ("uncordon", change.uncordon, cluster),
+        ("drain", drain.drain, cluster),
+        ("version", about.show_version, cluster),
+        ("kubeconfig", about.kubeconfig, cluster),
+    ):
+        app.command(name, rich_help_panel=panel)(function)
+    app.add_typer(rollout.app, name="rollout", rich_help_panel=objects)
+
+
+def main() -> None:
+    """The console entry point."""
+    _register_verbs()
+    if "COVEY_LOG" not in os.environ:  # a user reads sentences; processes configure their own log
+        logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        app()
+    except Terminal as error:
+        sys.exit(f"covey: {error}")
+    except ApiError as error:
+        sys.exit(f"Error from server ({error.reason}): {error.message}" if error.code != 422 else error.message)
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has had enough; Python would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

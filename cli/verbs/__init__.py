@@ -1,0 +1,1 @@
+"""The verbs of `covey`: one file each, in kubectl's words."""

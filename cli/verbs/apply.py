@@ -1,0 +1,84 @@
+"""`covey apply`: make objects be as manifests say, whether they exist or not."""
+
+from __future__ import annotations
+
+from cli import options
+from cli.arguments import Target
+from cli.manifests import Manifest, read_manifests
+from cli.printing import check_format, print_objects, say, warn
+from cli.session import Session, run
+from cli.three_way import last_applied, merge, with_last_applied
+from mesh.errors import Conflict, NotFound, Terminal
+from mesh.objects.types import Object
+
+_ATTEMPTS = 5
+"""How often a merge is made anew because the object changed meanwhile."""
+
+
+def apply(
+    files: options.Files,
+    namespace: options.Namespace = "",
+    recursive: options.Recursive = False,
+    dry_run: options.DryRun = "none",
+    output: options.Output = "",
+) -> None:
+    """Apply manifests: covey apply -f web.yaml, covey apply -f folder/, cat web.yaml | covey apply -f -."""
+    check_format(output)
+    if dry_run not in {"none", "client", "server"}:
+        raise Terminal(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".')
+    manifests = read_manifests(files, recursive=recursive)
+
+    async def command(session: Session) -> None:
+        for manifest in manifests:
+            if not manifest.name:
+                raise Terminal(
+                    f"{manifest.source}: error: metadata.name is needed to apply; use create for generateName"
+                )
+            result, done = await apply_one(session, manifest, dry_run)
+            if output:
+                print_objects([result], output, [manifest.resource], single=True)
+            else:
+                suffix = {"client": " (dry run)", "server": " (server dry run)"}.get(dry_run, "")
+                say(f"{Target(manifest.resource, manifest.name)} {done}{suffix}")
+
+    run(command, namespace)
+
+
+async def apply_one(session: Session, manifest: Manifest, dry_run: str = "none") -> tuple[Object, str]:
+    """Create or merge one object; returns it with "created", "configured" or "unchanged"."""
+    resource = manifest.resource
+    if resource.namespaced:
+        manifest.object["metadata"].setdefault("namespace", session.namespace)
+    new = with_last_applied(manifest.object)
+    where = new["metadata"].get("namespace", "")
+    for attempt in range(_ATTEMPTS):
+        try:
+            live = await session.client.get(resource, manifest.name, where)
+        except NotFound:
+            made = (
+                new if dry_run == "client" else await session.client.create(resource, new, dry_run=dry_run == "server")
+            )
+            return made, "created"
+        before = last_applied(live)
+        if before is None:
+            warn(
+                f"Warning: resource {resource.plural}/{manifest.name} is missing the annotation that apply keeps; "
+                "it will be added"
+            )
+        merged = merge(before or {}, new, live)
+        if merged == live:
+            return live, "unchanged"
+        if dry_run == "client":
+            return merged, "configured"
+        try:
+            updated = await session.client.update(resource, merged, dry_run=dry_run == "server")
+        except Conflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        return updated, "unchanged" if _version(updated) == _version(live) else "configured"
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion", ""))

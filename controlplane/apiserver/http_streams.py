@@ -1,0 +1,197 @@
+"""Byte streams over HTTP: exec and attach as WebSocket channels, logs as a chunked answer, port-forward as a tunnel
+(`portforward.py`) in a WebSocket.
+
+Nothing is upgraded before the pipeline has accepted the request, so that a refusal is an ordinary HTTP answer.
+Source: k8s.io/apimachinery/pkg/util/remotecommand and k8s.io/streaming/pkg/httpstream/wsstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from controlplane.apiserver import portforward
+from controlplane.apiserver.server import ApiServer
+from controlplane.apiserver.spdy import SpdyError
+from mesh.api.port import Request, Stream, User
+from mesh.errors import ApiError, BadRequest, Unavailable
+
+log = logging.getLogger(__name__)
+
+CHANNEL_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+ERROR_CHANNEL = 3
+HEARTBEAT = 30.0
+"""Seconds between pings that find out whether a WebSocket client is still there."""
+_STREAMS = frozenset({"exec", "attach", "portforward", "log"})
+
+
+def is_stream(request: Request) -> bool:
+    """Whether the request opens a byte stream."""
+    parts = request.path.strip("/").split("/")
+    return len(parts) == 7 and parts[4] == "pods" and parts[6] in _STREAMS and request.method in {"GET", "POST"}
+
+
+async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
+    """Serve the stream on this HTTP request; raises `ApiError` before anything was sent."""
+    operation = request.path.rpartition("/")[2]
+    if operation == "log":
+        return await _serve_log(api, request, user, http)
+    if http.headers.get("Upgrade", "").lower() != "websocket":
+        raise BadRequest(
+            f"unable to upgrade: {operation} needs a WebSocket connection (kubectl 1.31 or later, or a client that "
+            "speaks v4.channel.k8s.io or v5.channel.k8s.io)"
+        )
+    if operation == "portforward":
+        return await _serve_tunnel(api, request, user, http)
+    offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
+    if not set(offered) & set(CHANNEL_PROTOCOLS):
+        raise BadRequest(f"unable to upgrade: none of the protocols {offered} is among {list(CHANNEL_PROTOCOLS)}")
+    stream = ChannelSocket(http)
+    try:
+        await api.connect(request, user, stream)
+    except ApiError as error:
+        if not stream.prepared:
+            raise
+        await stream.fail(error)
+    finally:
+        if stream.prepared:
+            await stream.close()
+    return stream.socket
+
+
+class ChannelSocket:
+    """`mesh.api.port.Stream` on a WebSocket whose messages begin with the channel's number."""
+
+    def __init__(self, http: web.BaseRequest) -> None:
+        self._http = http
+        self._preparing = asyncio.Lock()
+        self.prepared = False
+        self.socket = web.WebSocketResponse(
+            protocols=CHANNEL_PROTOCOLS, heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
+        )
+
+    async def _ready(self) -> web.WebSocketResponse:
+        async with self._preparing:
+            if not self.prepared:
+                await self.socket.prepare(self._http)
+                self.prepared = True
+        return self.socket
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """One message; waits while the client's buffers are full."""
+        socket = await self._ready()
+        try:
+            await socket.send_bytes(bytes([channel]) + data)
+        except ConnectionError as error:
+            raise Unavailable("the client is gone") from error
+
+    async def receive(self) -> tuple[int, bytes] | None:
+        """The next message, or None when the client has closed."""
+        socket = await self._ready()
+        while True:
+            message = await socket.receive()
+            if message.type in {WSMsgType.BINARY, WSMsgType.TEXT}:
+                data = message.data if isinstance(message.data, bytes) else message.data.encode()
+                if data:
+                    return data[0], data[1:]
+            else:
+                return None
+
+    async def fail(self, error: ApiError) -> None:
+        """Tell a client that is connected already what went wrong."""
+        with contextlib.suppress(Unavailable):
+            await self.send(ERROR_CHANNEL, orjson.dumps(error.to_status()))
+
+    async def close(self) -> None:
+        """Close handshake."""
+        socket = await self._ready()
+        await socket.close()
+
+
+async def _serve_tunnel(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
+    if portforward.PROTOCOL not in http.headers.get("Sec-WebSocket-Protocol", ""):
+        raise BadRequest(f"unable to upgrade: port-forward needs the WebSocket protocol {portforward.PROTOCOL}")
+    await api.check_stream(request, user)
+    socket = web.WebSocketResponse(
+        protocols=(portforward.PROTOCOL,), heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
+    )
+    await socket.prepare(http)
+
+    async def send(data: bytes) -> None:
+        try:
+            await socket.send_bytes(data)
+        except ConnectionError as error:
+            raise Unavailable("the client is gone") from error
+
+    async def connect(one: Request, stream: Stream) -> None:
+        await api.connect(one, user, stream)
+
+    tunnel = portforward.Tunnel(request, connect, send)
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                await tunnel.feed(message.data)
+    except (SpdyError, Unavailable) as error:
+        log.info("port-forward ended: %s", error)
+    finally:
+        await tunnel.close()
+        await socket.close()
+    return socket
+
+
+async def _serve_log(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
+    stream = LogAnswer(http)
+    try:
+        await api.connect(request, user, stream)
+    except ApiError as error:
+        if not stream.prepared:
+            raise
+        with contextlib.suppress(Unavailable):
+            await stream.send(1, f"{error}\n".encode())
+    await stream.close()
+    return stream.response
+
+
+class LogAnswer:
+    """`mesh.api.port.Stream` that can only send: a log as a chunked answer."""
+
+    def __init__(self, http: web.BaseRequest) -> None:
+        self._http = http
+        self._preparing = asyncio.Lock()
+        self._ended = False
+        self.prepared = False
+        self.response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
+        self.response.enable_chunked_encoding()
+
+    async def _ready(self) -> web.StreamResponse:
+        async with self._preparing:
+            if not self.prepared:
+                await self.response.prepare(self._http)
+                self.prepared = True
+        return self.response
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """A piece of the log; both outputs go into one."""
+        del channel
+        response = await self._ready()
+        try:
+            await response.write(data)
+        except ConnectionError as error:
+            raise Unavailable("the client is gone") from error
+
+    async def receive(self) -> tuple[int, bytes] | None:
+        """Never returns: a reader of logs says nothing. Its going away cancels the request."""
+        await self._ready()
+        await asyncio.get_running_loop().create_future()
+        return None
+
+    async def close(self) -> None:
+        """End of the log."""
+        if not self._ended:
+            self._ended = True
+            with contextlib.suppress(ConnectionError):
+                await (await self._ready()).write_eof()

@@ -1,0 +1,260 @@
+"""Validation of containers: names, images, ports, environment, mounts, and what goes into the lists of them.
+
+Source: pkg/apis/core/validation/validation.go of Kubernetes 1.36 (validateContainers and what it calls).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controlplane.apiserver.strategies import causes
+from controlplane.apiserver.strategies.env_validation import validate_env, validate_env_from
+from controlplane.apiserver.strategies.probe_validation import validate_lifecycle, validate_probe
+from controlplane.apiserver.strategies.resource_validation import validate_requirements
+from controlplane.apiserver.strategies.security_validation import validate_container_security
+from mesh.errors import Cause
+from mesh.objects import names
+from mesh.objects.types import Object
+
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+_MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
+_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+_EPHEMERAL_FORBIDDEN = (
+    "ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PodContext:
+    """What a container's validation needs to know about its pod."""
+
+    volumes: Mapping[str, Object]
+    """Volume name -> volume."""
+    restart_policy: str
+    grace_period: int | None
+    claims: frozenset[str] = frozenset()
+
+
+def validate_containers(containers: Sequence[Object], pod: PodContext, path: str) -> list[Cause]:
+    """The regular containers: at least one, names unique, no host port twice."""
+    if not containers:
+        return [causes.required(path)]
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, container in enumerate(containers):
+        at = causes.index(path, position)
+        found += _validate_common(container, pod, at)
+        name = container.get("name", "")
+        if name in seen:
+            found.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+        found += _validate_lifecycle_and_probes(container, pod, at)
+        if "restartPolicy" in container:
+            found += causes_for_restart_policy(container["restartPolicy"], f"{at}.restartPolicy")
+    return found + _validate_host_ports(containers, path)
+
+
+def causes_for_restart_policy(policy: str, path: str) -> list[Cause]:
+    """A container's own restart policy (Kubernetes 1.35) may be any of a pod's."""
+    known = ("Always", "Never", "OnFailure")
+    return [] if policy in known else [causes.unsupported(path, policy, known)]
+
+
+def validate_init_containers(
+    containers: Sequence[Object], regular: Sequence[Object], pod: PodContext, path: str
+) -> list[Cause]:
+    """Init containers; those with restartPolicy Always (sidecars) may have probes and a lifecycle, others not."""
+    found: list[Cause] = []
+    seen = {container.get("name", "") for container in regular}
+    for position, container in enumerate(containers):
+        at = causes.index(path, position)
+        found += _validate_common(container, pod, at)
+        policy = container.get("restartPolicy")
+        if policy is not None:
+            found += causes_for_restart_policy(policy, f"{at}.restartPolicy")
+        name = container.get("name", "")
+        if name and name in seen:
+            found.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+        found += _validate_host_ports([container], path)
+        if policy == "Always":
+            found += _validate_lifecycle_and_probes(container, pod, at)
+            continue
+        found += [
+            causes.forbidden(f"{at}.{field}", "may not be set for init containers without restartPolicy=Always")
+            for field in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
+            if field in container
+        ]
+    return found
+
+
+def validate_ephemeral_containers(
+    containers: Sequence[Object], others: Sequence[Object], pod: PodContext, path: str
+) -> list[Cause]:
+    """Ephemeral containers: names unique among all, and nothing that a service would rely on."""
+    found: list[Cause] = []
+    targets = {container.get("name", "") for container in others}
+    seen = set(targets)
+    for position, container in enumerate(containers):
+        at = causes.index(path, position)
+        found += _validate_common(container, pod, at)
+        name = container.get("name", "")
+        if name in seen:
+            found.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+        target = container.get("targetContainerName", "")
+        if target and target not in targets:
+            found.append(causes.not_found(f"{at}.targetContainerName", target))
+        sentence = "cannot be set for an Ephemeral Container"
+        found += [causes.forbidden(f"{at}.{field}", sentence) for field in _EPHEMERAL_FORBIDDEN if container.get(field)]
+        if any((container.get("resources") or {}).values()):
+            found.append(causes.forbidden(f"{at}.resources", sentence))
+        for number, mount in enumerate(container.get("volumeMounts") or ()):
+            found += [
+                causes.forbidden(f"{at}.volumeMounts[{number}].{field}", sentence)
+                for field in ("subPath", "subPathExpr")
+                if mount.get(field)
+            ]
+    return found
+
+
+def _validate_common(container: Object, pod: PodContext, path: str) -> list[Cause]:
+    found: list[Cause] = []
+    name = container.get("name", "")
+    if not name:
+        found.append(causes.required(f"{path}.name"))
+    else:
+        found += causes.each(f"{path}.name", name, names.dns1123_label(name))
+    if not container.get("image"):
+        found.append(causes.required(f"{path}.image"))
+    policy = container.get("terminationMessagePolicy", "")
+    if not policy:
+        found.append(causes.required(f"{path}.terminationMessagePolicy"))
+    elif policy not in _MESSAGE_POLICIES:
+        found.append(causes.unsupported(f"{path}.terminationMessagePolicy", policy, _MESSAGE_POLICIES))
+    found += _validate_ports(container.get("ports") or (), f"{path}.ports")
+    found += validate_env(container.get("env") or (), f"{path}.env")
+    found += validate_env_from(container.get("envFrom") or (), f"{path}.envFrom")
+    found += _validate_mounts(container, pod.volumes, f"{path}.volumeMounts")
+    policy = container.get("imagePullPolicy", "")
+    if not policy:
+        found.append(causes.required(f"{path}.imagePullPolicy"))
+    elif policy not in PULL_POLICIES:
+        found.append(causes.unsupported(f"{path}.imagePullPolicy", policy, PULL_POLICIES))
+    found += validate_requirements(container.get("resources") or {}, f"{path}.resources", pod.claims)
+    found += _validate_resize_policy(container.get("resizePolicy") or (), pod, f"{path}.resizePolicy")
+    return found + validate_container_security(container.get("securityContext"), f"{path}.securityContext")
+
+
+def _validate_lifecycle_and_probes(container: Object, pod: PodContext, path: str) -> list[Cause]:
+    found = validate_lifecycle(container.get("lifecycle") or {}, pod.grace_period, f"{path}.lifecycle")
+    for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if kind in container:
+            found += validate_probe(container[kind], kind, f"{path}.{kind}")
+    return found
+
+
+def _validate_ports(ports: Sequence[Object], path: str) -> list[Cause]:
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, port in enumerate(ports):
+        at = causes.index(path, position)
+        if name := port.get("name"):
+            if sentences := names.port_name(name):
+                found += causes.each(f"{at}.name", name, sentences)
+            elif name in seen:
+                found.append(causes.duplicate(f"{at}.name", name))
+            seen.add(name)
+        number = port.get("containerPort", 0)
+        if not number:
+            found.append(causes.required(f"{at}.containerPort"))
+        else:
+            found += causes.each(f"{at}.containerPort", number, names.port_number(number))
+        if host_port := port.get("hostPort"):
+            found += causes.each(f"{at}.hostPort", host_port, names.port_number(host_port))
+        protocol = port.get("protocol", "")
+        if not protocol:
+            found.append(causes.required(f"{at}.protocol"))
+        elif protocol not in PROTOCOLS:
+            found.append(causes.unsupported(f"{at}.protocol", protocol, PROTOCOLS))
+    return found
+
+
+def _validate_host_ports(containers: Sequence[Object], path: str) -> list[Cause]:
+    """No (protocol, address, port) of the host may be claimed twice."""
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, container in enumerate(containers):
+        for number, port in enumerate(container.get("ports") or ()):
+            if not port.get("hostPort"):
+                continue
+            claim = f"{port.get('protocol', '')}/{port.get('hostIP', '')}/{port['hostPort']}"
+            if claim in seen:
+                found.append(causes.duplicate(f"{path}[{position}].ports[{number}].hostPort", claim))
+            seen.add(claim)
+    return found
+
+
+def _validate_mounts(container: Object, volumes: Mapping[str, Object], path: str) -> list[Cause]:
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, mount in enumerate(container.get("volumeMounts") or ()):
+        at = causes.index(path, position)
+        name, where = mount.get("name", ""), mount.get("mountPath", "")
+        if not name:
+            found.append(causes.required(f"{at}.name"))
+        if name not in volumes:
+            found.append(causes.not_found(f"{at}.name", name))
+        if not where:
+            found.append(causes.required(f"{at}.mountPath"))
+        if where in seen:
+            found.append(causes.invalid(f"{at}.mountPath", where, "must be unique"))
+        seen.add(where)
+        for field in ("subPath", "subPathExpr"):
+            if value := mount.get(field):
+                found += validate_descending_path(value, f"{path}.{field}")
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            sentence = "subPathExpr and subPath are mutually exclusive"
+            found.append(causes.invalid(f"{at}.subPathExpr", mount["subPathExpr"], sentence))
+        found += _validate_propagation(mount, container, f"{path}.mountPropagation")
+    return found
+
+
+def _validate_propagation(mount: Object, container: Object, path: str) -> list[Cause]:
+    propagation = mount.get("mountPropagation")
+    if propagation is None:
+        return []
+    if propagation not in _PROPAGATIONS:
+        return [causes.unsupported(path, propagation, _PROPAGATIONS)]
+    privileged = (container.get("securityContext") or {}).get("privileged")
+    if propagation == "Bidirectional" and not privileged:
+        return [causes.forbidden(path, "Bidirectional mount propagation is available only to privileged containers")]
+    return []
+
+
+def validate_descending_path(value: str, path: str) -> list[Cause]:
+    """A path inside a volume: relative, and never upwards."""
+    found = [causes.invalid(path, value, "must be a relative path")] if value.startswith("/") else []
+    if ".." in value.split("/"):
+        found.append(causes.invalid(path, value, "must not contain '..'"))
+    return found
+
+
+def _validate_resize_policy(policies: Sequence[Object], pod: PodContext, path: str) -> list[Cause]:
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, policy in enumerate(policies):
+        resource, restart = policy.get("resourceName", ""), policy.get("restartPolicy", "")
+        if resource in seen:
+            found.append(causes.duplicate(causes.index(path, position), resource))
+        seen.add(resource)
+        for value, known in ((resource, ("cpu", "memory")), (restart, ("NotRequired", "RestartContainer"))):
+            if not value:
+                found.append(causes.required(path))
+            elif value not in known:
+                found.append(causes.unsupported(path, value, known))
+        if pod.restart_policy == "Never" and restart != "NotRequired":
+            found.append(causes.invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+    return found

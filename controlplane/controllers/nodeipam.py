@@ -1,0 +1,73 @@
+"""Node address management: gives each node its part of the pods' address range.
+
+Pure. One key for the whole cluster, because two nodes must never be given the same range. Behaviour: Kubernetes'
+pkg/controller/nodeipam (range allocator).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+
+from mesh.objects.kinds import NODES
+from mesh.objects.meta import Key, is_deleting, key_of, name_of, uid_of
+from mesh.objects.types import Object
+from mesh.plan.actions import Action, Patch, Plan, Record
+from mesh.plan.controller import Caches, Observed, Watch
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ALL_NODES = Key("", "nodes")
+_MOST_PER_PASS = 100
+
+
+def _wake(_node: Object, _caches: Caches) -> Iterable[Key]:
+    """Any node: one that came has no range, one that went leaves its range free."""
+    return (_ALL_NODES,)
+
+
+class NodeIpamController:
+    """Writes `spec.podCIDR` and `spec.podCIDRs`. `pod_cidrs` and `mask_sizes` hold one entry for each family."""
+
+    name = "node-ipam-controller"
+    watches: Sequence[Watch] = (Watch(NODES, _wake),)
+
+    def __init__(self, pod_cidrs: Sequence[str], mask_sizes: Sequence[int]) -> None:
+        self._pools = [(ipaddress.ip_network(c), size) for c, size in zip(pod_cidrs, mask_sizes, strict=True)]
+
+    def plan(self, key: Key, observed: Observed) -> Plan:  # noqa: ARG002 - one key only
+        """Ranges for the nodes without, the oldest first."""
+        nodes = observed.caches[NODES].list()
+        taken = {ipaddress.ip_network(cidr, strict=False) for node in nodes for cidr in _ranges(node)}
+        without = [node for node in nodes if not _ranges(node) and not is_deleting(node)]
+        without.sort(key=lambda node: (node["metadata"].get("creationTimestamp", ""), name_of(node)))
+        free = [_free(pool, size, taken) for pool, size in self._pools]
+        actions: list[Action] = []
+        for node in without[:_MOST_PER_PASS]:
+            found = [next(iterator, None) for iterator in free]
+            given = [str(network) for network in found if network is not None]
+            if len(given) < len(found):
+                message = f"Node {name_of(node)} status is now: CIDRNotAvailable"
+                actions.append(Record(node, "Normal", "CIDRNotAvailable", message))
+            else:
+                patch = {"spec": {"podCIDR": given[0], "podCIDRs": given}}
+                actions.append(Patch(NODES, key_of(node), patch, uid_of(node)))
+        return Plan(tuple(actions))
+
+
+def _ranges(node: Object) -> list[str]:
+    spec = node.get("spec") or {}
+    return list(spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []))
+
+
+def _free(pool: Network, size: int, taken: set[Network]) -> Iterator[Network]:
+    """The parts of a pool that overlap none that is taken, in order."""
+    same_size = {network for network in taken if network.version == pool.version and network.prefixlen == size}
+    others = [network for network in taken if network.version == pool.version and network.prefixlen != size]
+    for network in pool.subnets(new_prefix=size):
+        if network not in same_size and not any(_overlap(network, other) for other in others):
+            yield network
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and int(one[0]) <= int(other[-1]) and int(other[0]) <= int(one[-1])

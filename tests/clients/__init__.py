@@ -1,0 +1,1 @@
+"""Unmodified clients against a real cluster: kubectl, client libraries, and `covey` beside them."""

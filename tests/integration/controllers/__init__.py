@@ -1,0 +1,1 @@
+"""Controllers on the real API pipeline: whole behaviours, without a broker or containers."""

@@ -1,0 +1,1 @@
+"""Tests of agents/dns: on the real kernel."""

@@ -1,0 +1,1 @@
+"""Tests of agents/network: on the real kernel."""

@@ -1,0 +1,138 @@
+"""Pods on one node, on the real kernel: attached, reachable, adopted after a restart, detached without trace."""
+
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.network import names
+from agents.network.machine import node_netns
+from agents.network.podnetwork import KernelPodNetwork
+from agents.network.worker import Worker
+from agents.node.ports import NetworkFailure
+from mesh import netns
+from tests.support.netlab import namespace, pings, raised, sh, unique
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@pytest.fixture
+def node():
+    with raised(1) as topology:
+        yield topology.nodes[0].address, node_netns(topology.cluster, "n1"), topology
+
+
+@asynccontextmanager
+async def network(node, state: Path, cidr: str = "10.250.7.0/24"):
+    worker = Worker(str(node[1]))
+    try:
+        pods = KernelPodNetwork(worker, state_dir=state, node_addresses=[node[0]], mtu=1500)
+        await pods.start()
+        if cidr:
+            await pods.configure([cidr])
+        yield pods
+    finally:
+        worker.close()
+
+
+async def test_pods_reach_each_other_their_node_the_host_and_themselves(node, tmp_path):
+    with namespace() as one, namespace() as two:
+        async with network(node, tmp_path) as pods:
+            first = (await pods.attach(unique("s"), str(one))).addresses[0]
+            second = (await pods.attach(unique("s"), str(two))).addresses[0]
+        assert (first, second) == ("10.250.7.2", "10.250.7.3")
+        assert pings(second, one)
+        assert pings(first, one)
+        assert pings(node[0], one)
+        assert pings(first, node[1])
+
+
+async def test_attaching_twice_answers_the_same_and_changes_nothing(node, tmp_path):
+    sandbox = unique("s")
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            first = await pods.attach(sandbox, str(pod))
+            before = sh("ip -d addr; ip route; ip neigh show nud permanent", pod)
+            assert await pods.attach(sandbox, str(pod)) == first
+            assert sh("ip -d addr; ip route; ip neigh show nud permanent", pod) == before
+
+
+async def test_what_was_lost_inside_the_pod_is_restored_by_attaching_again(node, tmp_path):
+    sandbox = unique("s")
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            address = (await pods.attach(sandbox, str(pod))).addresses[0]
+            sh("ip route del default; ip addr flush dev eth0", pod)
+            sh(f"ip route del {address}", node[1])
+            await pods.attach(sandbox, str(pod))
+            assert pings(node[0], pod)
+
+
+async def test_a_sandbox_with_a_new_namespace_keeps_its_address(node, tmp_path):
+    sandbox = unique("s")
+    async with network(node, tmp_path) as pods:
+        with namespace() as old, namespace() as new:
+            first = await pods.attach(sandbox, str(old))
+            assert await pods.attach(sandbox, str(new)) == first
+            assert pings(node[0], new)
+            assert "eth0" not in sh("ip link", old)
+
+
+@pytest.mark.parametrize("ledger_survives", [True, False])
+async def test_a_restarted_agent_adopts_what_is_there(node, tmp_path, ledger_survives):
+    kept, dropped = unique("s"), unique("s")
+    with namespace() as one, namespace() as two, namespace() as three:
+        async with network(node, tmp_path) as pods:
+            address = await pods.attach(kept, str(one))
+            await pods.attach(dropped, str(two))
+        if not ledger_survives:
+            (tmp_path / "network" / "addresses.json").write_text("not json")
+        async with network(node, tmp_path, cidr="" if ledger_survives else "10.250.7.0/24") as pods:
+            await pods.retain(frozenset({kept}))
+            assert await pods.attach(kept, str(one)) == address
+            assert names.pod_link(dropped) not in sh("ip link", node[1])
+            assert (await pods.attach(unique("s"), str(three))).addresses != address.addresses
+            assert pings(node[0], one)
+
+
+async def test_detaching_leaves_nothing_on_the_node(node, tmp_path):
+    sandbox = unique("s")
+    before = sh("ip -o link; ip route; ip neigh show nud permanent", node[1])
+    async with network(node, tmp_path) as pods:
+        with namespace() as pod:
+            await pods.attach(sandbox, str(pod))
+            await pods.detach(sandbox)
+            assert "eth0" not in sh("ip link", pod)
+            await pods.detach(sandbox)
+        with namespace() as pod:
+            await pods.attach(sandbox, str(pod))
+        await pods.detach(sandbox)  # its namespace is gone already
+    assert sh("ip -o link; ip route; ip neigh show nud permanent", node[1]) == before
+
+
+async def test_failures_are_told_and_retried(node, tmp_path):
+    async with network(node, tmp_path, cidr="10.250.7.0/30") as pods:
+        sandbox = unique("s")
+        with pytest.raises(NetworkFailure, match="No such file"):
+            await pods.attach(sandbox, "/run/netns/there-is-none")
+        with namespace() as pod, namespace() as other:
+            assert (await pods.attach(sandbox, str(pod))).addresses == ("10.250.7.2",)
+            with pytest.raises(NetworkFailure, match=r"no free address in 10\.250\.7\.0/30"):
+                await pods.attach(unique("s"), str(other))
+
+
+async def test_a_pod_cannot_take_anothers_address(node, tmp_path):
+    with namespace() as one, namespace() as two:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(unique("s"), str(one))
+            await pods.attach(unique("s"), str(two))
+        sh("ip addr add 10.250.7.99/32 dev eth0", one)
+        sh("ip route replace default via 169.254.1.1 dev eth0 onlink src 10.250.7.99", one)
+        assert not pings("10.250.7.3", one)
+
+
+def test_the_callers_thread_stays_where_it_was(node):
+    with netns.within(node[1]):
+        assert netns.same("/proc/thread-self/ns/net", node[1])
+    assert netns.same("/proc/thread-self/ns/net", "/proc/self/ns/net")

@@ -1,0 +1,1 @@
+"""Tests of the node agent with real Docker and a real file system."""

@@ -1,0 +1,84 @@
+"""The supervisor as the process it is, with real children (sleep): restart, adoption, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from cli.supervisor import ProcessSpec, Running, read_pid, start_time, write_processes
+
+T = TypeVar("T")
+
+
+def await_(found: Callable[[], T | None]) -> T:
+    """What `found` returns once it is true; polled, for at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def running(home: Path, name: str, other_than: Running | None = None) -> Running:
+    def look() -> Running | None:
+        found = read_pid(home / "run" / f"{name}.pid")
+        return found if found != other_than else None
+
+    return await_(look)
+
+
+def run_list(home: Path, *names: str) -> None:
+    write_processes(home / "run", [ProcessSpec(name=name, command=["sleep", "1000"]) for name in names])
+
+
+@contextmanager
+def supervising(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-m", "cli.process", "supervise", str(home)]) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_a_killed_process_is_started_again_and_sigterm_ends_all(tmp_path: Path) -> None:
+    run_list(tmp_path, "a", "b")
+    with supervising(tmp_path):
+        first, other = running(tmp_path, "a"), running(tmp_path, "b")
+        os.kill(first.pid, signal.SIGKILL)
+        second = running(tmp_path, "a", other_than=first)
+        assert start_time(second.pid) == second.started
+    assert start_time(second.pid) is None
+    assert start_time(other.pid) is None
+    assert not list((tmp_path / "run").glob("*.pid"))
+
+
+def test_a_second_supervisor_adopts_what_a_killed_one_left(tmp_path: Path) -> None:
+    run_list(tmp_path, "a")
+    with supervising(tmp_path) as process:
+        first = running(tmp_path, "a")
+        process.kill()
+    assert start_time(first.pid) == first.started
+    with supervising(tmp_path) as process:
+        await_(lambda: (found := read_pid(tmp_path / "run" / "supervisor.pid")) and found.pid == process.pid)
+        assert running(tmp_path, "a") == first
+    assert start_time(first.pid) is None
+
+
+def test_sighup_follows_a_changed_list(tmp_path: Path) -> None:
+    run_list(tmp_path, "a")
+    with supervising(tmp_path) as process:
+        first = running(tmp_path, "a")
+        run_list(tmp_path, "b")
+        process.send_signal(signal.SIGHUP)
+        running(tmp_path, "b")
+        await_(lambda: start_time(first.pid) is None)

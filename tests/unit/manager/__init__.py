@@ -1,0 +1,1 @@
+"""The shells around the controllers: heartbeats."""

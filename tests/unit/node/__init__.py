@@ -1,0 +1,1 @@
+"""Tests of the node agent: planning tables, and workers on virtual time."""

@@ -1,0 +1,1 @@
+"""The pure parts of the container runtimes: references, frames, translations, machine code."""

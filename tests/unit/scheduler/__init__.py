@@ -1,0 +1,1 @@
+"""The scheduler: tables of filters, scores, placements and the queue."""
