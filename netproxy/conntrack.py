@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from netproxy.commands import run
-from netproxy.flows import Flow
+from netproxy.flows import Flow, entries_of, stale_entries
+from netproxy.model import Rules
 
 _NOTHING_DELETED = 1
 """The tool's exit status when no flow matched, which is the usual case."""
@@ -22,6 +23,14 @@ class Conntrack:
         for flow in flows:
             for command in self._commands(flow):
                 await run(*command, accept=(0, _NOTHING_DELETED))
+
+    async def reconcile(self, rules: Rules) -> None:
+        """Delete the UDP flows to frontends of `rules` that are led to something that is no backend of theirs."""
+        listing = await run("conntrack", "-L", "-p", "udp")
+        for entry in stale_entries(entries_of(listing.splitlines()), rules, self._node_addresses):
+            asked = ("--orig-src", entry.source, "--orig-dst", entry.address)
+            ports = ("--orig-port-src", str(entry.source_port), "--orig-port-dst", str(entry.port))
+            await run("conntrack", "-D", "-p", "udp", *asked, *ports, accept=(0, _NOTHING_DELETED))
 
     def _commands(self, flow: Flow) -> Iterator[tuple[str, ...]]:
         """One command for each address by which the frontend may have been reached."""

@@ -7,11 +7,12 @@ care: its clients notice and connect anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from netproxy.endpoints import Backend
-from netproxy.model import Frontend, Rule
+from netproxy.model import Frontend, Rule, Rules
 from netproxy.plan import Changes
 
 
@@ -37,6 +38,43 @@ def stale_flows(changes: Changes) -> Iterator[Flow]:
             yield Flow(change.frontend, backend)
         if after and not before:
             yield Flow(change.frontend, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One flow of the kernel's table: who asked whom, and who answers."""
+
+    source: str
+    source_port: int
+    address: str
+    port: int
+    backend: str
+    backend_port: int
+
+
+_ENTRY = re.compile(
+    r"udp .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=(\d+) dport="
+)
+
+
+def entries_of(listing: Iterable[str]) -> Iterator[Entry]:
+    """Read the output of `conntrack -L -p udp`."""
+    for line in listing:
+        if match := _ENTRY.match(line):
+            source, address, source_port, port, backend, backend_port = match.groups()
+            yield Entry(source, int(source_port), address, int(port), backend, int(backend_port))
+
+
+def stale_entries(entries: Iterable[Entry], rules: Rules, node_addresses: Collection[str]) -> Iterator[Entry]:
+    """Flows to our frontends that are led elsewhere than to a backend: what a proxy finds that was away for a while."""
+    for entry in entries:
+        rule = rules.get(Frontend(entry.address, "udp", entry.port))
+        if rule is None and entry.address in node_addresses:
+            rule = rules.get(Frontend("0.0.0.0", "udp", entry.port))
+        if rule is not None and (entry.backend, entry.backend_port) not in {
+            (b.address, b.port) for b in (*rule.backends, *rule.inside)
+        }:
+            yield entry
 
 
 def _backends(rule: Rule | None) -> set[Backend]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import shutil
 from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from pathlib import Path
@@ -41,6 +42,7 @@ async def run(config: ProxyConfig) -> None:
     """
     cluster = cluster_of(config.network)
     backend = make_backend(config.mode, cluster)
+    _require(*_TOOLS[config.mode], "conntrack")
     sysctls.ensure()
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name=f"covey-proxy {config.node}")
     try:
@@ -48,6 +50,8 @@ async def run(config: ProxyConfig) -> None:
         client = Client(BusTransport(bus), user_agent="covey-proxy")
         informers = SharedInformers(client, random.Random())
         await follow(config, informers, backend, cluster)
+    except* Terminal as group:
+        raise group.exceptions[0] from None
     finally:
         backend.close()
         await bus.close()
@@ -56,7 +60,9 @@ async def run(config: ProxyConfig) -> None:
 async def cleanup(config: ProxyConfig) -> None:
     """Remove everything that a proxy of any mode wrote to this network namespace, and nothing else."""
     cluster = cluster_of(config.network)
-    for mode in _MODES:
+    for mode, tools in _TOOLS.items():
+        if not all(shutil.which(tool) for tool in tools):
+            continue
         backend = make_backend(mode, cluster)
         try:
             await backend.cleanup()
@@ -114,7 +120,14 @@ def make_backend(mode: str, cluster: Cluster) -> Backend:
     raise Terminal(f"unknown proxy mode {mode!r}: use nftables or iptables")
 
 
-_MODES = ("nftables", "iptables")
+_TOOLS = {"nftables": ("nft",), "iptables": ("iptables-save", "iptables-restore")}
+"""The programs that each mode runs."""
+
+
+def _require(*tools: str) -> None:
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        raise Terminal(f"the proxy needs {', '.join(missing)}: install nftables, iptables and conntrack")
 
 
 def _forwarding(cluster: Cluster) -> Forwarding:

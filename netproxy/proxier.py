@@ -17,7 +17,7 @@ from mesh.objects.meta import Key, key_of
 from mesh.plan.controller import Cache
 from netproxy.backend import Backend, KernelRefused
 from netproxy.flows import Flow, stale_flows
-from netproxy.model import NodeView, rules_of
+from netproxy.model import NodeView, Rules, rules_of
 from netproxy.plan import Changes, RuleTable
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ class Flows(Protocol):
 
     async def forget(self, flows: Iterable[Flow]) -> None:
         """Delete these flows."""
+
+    async def reconcile(self, rules: Rules) -> None:
+        """Delete every flow that is led to what is no backend of its frontend."""
 
 
 class Guard(Protocol):
@@ -69,7 +72,7 @@ class Proxier:
         self._guard = guard
         self._clock = clock
         self._node = NodeView("")
-        self._table = RuleTable()
+        self.table = RuleTable()
         self._dirty: dict[Key, float] = {}
         self._doorbell = asyncio.Event()
         self._must_sync = True
@@ -90,8 +93,6 @@ class Proxier:
 
     async def run(self) -> None:
         """Sync everything once, then follow changes for ever. The caches must have synced, the node must be set."""
-        for service in self._services.list():
-            self.wake(key_of(service))
         pause = _RETRY_SECONDS[0]
         while True:
             try:
@@ -117,7 +118,10 @@ class Proxier:
             # The table has moved on, the kernel has not: only a full sync brings them together.
             self._must_sync = True
             raise
-        await self._flows.forget(stale_flows(changes))
+        if first:
+            await self._flows.reconcile(self.table.rules)
+        else:
+            await self._flows.forget(stale_flows(changes))
         self.statistics.passes += 1
         self.statistics.written += written
         if dirty:
@@ -127,7 +131,7 @@ class Proxier:
             log.log(
                 logging.INFO if first else logging.DEBUG,
                 "%s services=%d frontends=%d written=%d seconds=%.4f",
-                word, len(self._table.services()), len(self._table.rules), written, self.statistics.last_latency,
+                word, len(self.table.services()), len(self.table.rules), written, self.statistics.last_latency,
             )  # fmt: skip
 
     def _replan(self, dirty: Iterable[Key]) -> Changes:
@@ -137,14 +141,14 @@ class Proxier:
             service = self._services.get(key)
             slices = self._slices.index(BY_SERVICE, str(key))
             rules = rules_of(service, slices, self._node) if service is not None else {}
-            changes.append(self._table.replace(key, rules))
+            changes.append(self.table.replace(key, rules))
         return tuple(change for batch in changes for change in batch)
 
     async def _write(self, changes: Changes) -> int:
         if not self._must_sync:
             return await self._backend.apply(changes) if changes else 0
         await self._guard.ensure()
-        written = await self._backend.sync(self._table.rules)
+        written = await self._backend.sync(self.table.rules)
         self._must_sync = False
         self.statistics.full_syncs += 1
         return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netproxy.cluster import Cluster
 from netproxy.commands import run
-from netproxy.iptables.script import cleanup_script, delta_script
+from netproxy.iptables.script import cleanup_script, delta_scripts
 from netproxy.iptables.state import Contents, Delta, Observed, difference, parse
 from netproxy.model import Rules
 from netproxy.plan import Changes
@@ -56,5 +56,5 @@ class IptablesBackend:
         return {t: parse((await run(f"{self._tool}-save", "-t", t)).splitlines()) for t in ("nat", "filter")}
 
     async def _restore(self, delta: Delta) -> None:
-        if script := "".join(delta_script(delta)):
+        for script in delta_scripts(delta):
             await run(f"{self._tool}-restore", "--noflush", "-w", _LOCK_SECONDS, stdin=script)

@@ -99,8 +99,10 @@ class Contents:
     def _forget(self, frontend: Frontend, rule: Rule) -> None:
         for piece in pieces_of(frontend, rule, self._cluster):
             if isinstance(piece, Line):
-                self.lines[piece.chain][piece.rule] -= 1
-                self.lines[piece.chain] += Counter()  # drops what is down to zero
+                lines = self.lines[piece.chain]
+                lines[piece.rule] -= 1
+                if not lines[piece.rule]:
+                    del lines[piece.rule]
             elif self._uses[piece.name] > 1:
                 self._uses[piece.name] -= 1
             else:

@@ -1,0 +1,105 @@
+"""The whole proxy, from API objects to packets; only the API behind the transport is a model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh.client.client import Client
+from mesh.client.shared import SharedInformers
+from mesh.config import BusConfig, ProxyConfig
+from mesh.errors import Terminal
+from mesh.objects.kinds import ENDPOINTSLICES, SERVICES
+from mesh.objects.meta import Key, thaw
+from netproxy.main import cluster_of, follow, make_backend
+from tests.support.api_model import ApiModel, ModelTransport
+from tests.support.nats import eventually
+from tests.support.service_world import ADDRESSES, World
+from tests.support.services import endpoint, service, slice_of
+
+pytestmark = pytest.mark.root
+
+BUS = BusConfig(servers=[], seed_file="")
+A, C = endpoint(ADDRESSES["pod-a"]), endpoint(ADDRESSES["pod-c"], node="other")
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World(f"nm{os.getpid()}")
+    made.remove()
+    made.build()
+    await made.serve("pod-a", "pod-b", "pod-c")
+    with made.entered("node"):
+        yield made
+    await made.stop()
+    made.remove()
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables"])
+async def test_services_follow_the_api_through_restarts(world: World, mode: str) -> None:
+    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS, mode=mode)
+    cluster = cluster_of(config.network)
+    model = ApiModel()
+    model.create(SERVICES, service())
+    model.create(ENDPOINTSLICES, slice_of("web", [A]))
+
+    async def answered_by(pod: str) -> bool:
+        try:
+            return (await world.tcp("pod-b", "10.96.0.20", 80, timeout=0.5))[0] == pod
+        except OSError:
+            return False
+
+    for expected, following in (("pod-a", C), ("pod-c", A)):
+        backend = make_backend(mode, cluster)
+        informers = SharedInformers(Client(ModelTransport(model)), random.Random(1))
+        proxy = asyncio.create_task(follow(config, informers, backend, cluster))
+        await eventually(lambda pod=expected: answered_by(pod))
+        piece = thaw(model.get(ENDPOINTSLICES, Key("default", "web-abcde")))
+        piece["endpoints"] = [following]
+        model.update(ENDPOINTSLICES, piece)
+        other = {"pod-a": "pod-c", "pod-c": "pod-a"}[expected]
+        await eventually(lambda pod=other: answered_by(pod))
+        proxy.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await proxy
+        backend.close()
+        assert await answered_by(other)
+
+
+async def test_a_flushed_table_comes_back_unasked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netproxy.proxier._CHECK_SECONDS", 0.05)
+    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS)
+    cluster = cluster_of(config.network)
+    model = ApiModel()
+    model.create(SERVICES, service())
+    model.create(ENDPOINTSLICES, slice_of("web", [A]))
+    backend = make_backend("nftables", cluster)
+    informers = SharedInformers(Client(ModelTransport(model)), random.Random(1))
+    proxy = asyncio.create_task(follow(config, informers, backend, cluster))
+
+    async def answered() -> bool:
+        try:
+            return (await world.tcp("pod-b", "10.96.0.20", 80, timeout=0.5))[0] == "pod-a"
+        except OSError:
+            return False
+
+    await eventually(answered)
+    subprocess.run(["nft", "flush", "ruleset"], check=True)  # noqa: ASYNC221 -- nothing else may happen meanwhile
+    await eventually(answered)
+    proxy.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await proxy
+    backend.close()
+
+
+def test_unknown_modes_are_refused() -> None:
+    cluster = cluster_of(ProxyConfig(node="n", addresses=[], bus=BUS).network)
+    with pytest.raises(Terminal, match="use nftables or iptables"):
+        make_backend("ipvs", cluster)
+    with pytest.raises(Terminal, match="unknown proxy mode 'magic'"):
+        make_backend("magic", cluster)

@@ -1,0 +1,166 @@
+"""The rule table, differences, and that both back ends' increments add up to a full sync."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.objects.meta import Key
+from netproxy.cluster import Cluster
+from netproxy.endpoints import Backend
+from netproxy.flows import Flow, entries_of, stale_entries, stale_flows
+from netproxy.iptables import state as iptables
+from netproxy.model import Frontend, Masquerade, Refusal, Rule
+from netproxy.nftables import state as nftables
+from netproxy.nftables.layout import Element
+from netproxy.plan import Change, RuleTable, diff
+
+CLUSTER = Cluster(("10.64.0.0/16",), ("10.96.0.0/16",), "10.96.0.10")
+A, B = Backend("10.64.0.2", 8080, True), Backend("10.64.1.2", 8080)
+WEB, DNS = Frontend("10.96.0.20", "tcp", 80), Frontend("10.96.0.21", "udp", 53)
+
+
+def test_difference() -> None:
+    one, two = Rule("default/a", (A,)), Rule("default/a", (A, B))
+    assert diff({WEB: one}, {WEB: one}) == ()
+    assert diff({WEB: one}, {DNS: one}) == (Change(WEB, one, None), Change(DNS, None, one))
+    assert diff({WEB: one}, {WEB: two}) == (Change(WEB, one, two),)
+    assert str(Change(WEB, one, two)) == "change 10.96.0.20:80/tcp of default/a"
+
+
+def test_the_first_of_two_services_has_a_frontend() -> None:
+    table = RuleTable()
+    first, second = Rule("default/a", (A,)), Rule("default/b", (B,))
+    table.replace(Key("default", "b"), {WEB: second})
+    assert table.replace(Key("default", "a"), {WEB: first}) == (Change(WEB, second, first),)
+    assert table.replace(Key("default", "b"), {WEB: second, DNS: second}) == (Change(DNS, None, second),)
+    assert table.replace(Key("default", "a"), {}) == (Change(WEB, first, second),)
+    assert table.replace(Key("default", "b"), {}) == (Change(WEB, second, None), Change(DNS, second, None))
+    assert table.rules == {}
+
+
+def test_udp_flows_of_gone_backends_are_stale() -> None:
+    both, one, none = Rule("s", (A, B)), Rule("s", (B,)), Rule("s", ())
+    assert list(stale_flows((Change(DNS, both, one), Change(WEB, both, one)))) == [Flow(DNS, A)]
+    assert list(stale_flows((Change(DNS, none, one),))) == [Flow(DNS, None)]
+    assert list(stale_flows((Change(DNS, None, one),))) == [Flow(DNS, None)]
+    assert list(stale_flows((Change(DNS, both, None),))) == [Flow(DNS, A), Flow(DNS, B)]
+
+
+backends = st.lists(
+    st.builds(Backend, st.sampled_from(["10.64.0.2", "10.64.0.3", "10.64.1.2"]), st.just(8080), st.booleans()),
+    unique_by=lambda b: b.address,
+    max_size=3,
+).map(lambda found: tuple(sorted(found)))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[Frontend, Rule]:
+    """Three Services, each with a ClusterIP rule and, perhaps, an external one for its NodePort."""
+    found = {}
+    for number in draw(st.sets(st.integers(0, 2))):
+        protocol = draw(st.sampled_from(["tcp", "udp"]))
+        affinity = draw(st.sampled_from([0, 0, 60]))
+        refusal = draw(st.sampled_from(list(Refusal)))
+        name, chosen = f"default/s{number}", draw(backends)
+        found[Frontend(f"10.96.0.{number}", protocol, 80)] = Rule(
+            name, chosen, affinity_seconds=affinity, refusal=refusal
+        )
+        if draw(st.booleans()):
+            local = tuple(b for b in chosen if b.local)
+            external = draw(
+                st.sampled_from(
+                    [
+                        Rule(name, chosen, Masquerade.ALWAYS, affinity_seconds=affinity),
+                        Rule(name, local, Masquerade.NEVER, inside=chosen, affinity_seconds=affinity, refusal=refusal),
+                    ]
+                )
+            )
+            found[Frontend("0.0.0.0", protocol, 30000 + number)] = external
+            if draw(st.booleans()):
+                found[Frontend(f"203.0.113.{number}", protocol, 80)] = external
+    return found
+
+
+@given(st.lists(worlds(), min_size=1, max_size=5))
+def test_nftables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
+    contents, old = nftables.Contents(), {}
+    kernel: dict[str, dict[str, str]] = {name: {} for name in contents.sets}
+    chains: set[str] = set()
+    for new in steps:
+        delta = contents.apply(diff(old, new))
+        for element in delta.remove:
+            assert kernel[element.set].pop(element.key) == element.value
+        for element in delta.add:
+            assert element.key not in kernel[element.set]
+            kernel[element.set][element.key] = element.value
+        chains = (chains | set(delta.new_chains)) - set(delta.old_chains)
+        whole = nftables.Contents(new)
+        assert kernel == whole.sets == contents.sets
+        assert chains == whole.chains
+        old = new
+
+
+@given(st.lists(worlds(), min_size=1, max_size=5))
+def test_iptables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
+    contents, old = iptables.Contents(CLUSTER), {}
+    chains: dict[str, tuple[str, ...]] = {}
+    for new in steps:
+        delta = contents.apply(diff(old, new))
+        chains = {n: r for n, r in {**chains, **delta.nat.chains}.items() if n not in delta.nat.drop}
+        whole = iptables.Contents(CLUSTER, new)
+        assert chains == whole.chains == contents.chains
+        assert contents.lines == whole.lines
+        old = new
+
+
+def test_reading_a_listing() -> None:
+    text = """table ip covey-proxy {
+    comment "covey proxy 0123"
+    map services {
+        type ipv4_addr . inet_proto . inet_service : verdict
+        elements = { 10.96.0.2 . 17 . 53 : goto refuse,
+        10.96.0.1 . 6 . 80 : goto tcp-cluster-3 }
+    }
+
+    set local-backends {
+        type ipv4_addr
+        elements = { 10.64.0.2, 10.64.0.3,
+        10.64.0.4 }
+    }
+
+    map affinity {
+        type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+        size 65535
+        flags dynamic,timeout
+        elements = { 192.0.2.2 . 10.96.0.1 . 6 . 80 timeout 3h expires 2h59m59s96ms : 10.64.0.2 . 8080 }
+    }
+
+    chain prerouting {
+        type nat hook prerouting priority -105; policy accept;
+        jump services
+    }
+}
+""".replace("    ", "\t")
+    found = nftables.parse(text.splitlines())
+    assert found.version == "covey proxy 0123"
+    assert found.sets["services"] == {"10.96.0.2 . 17 . 53": "goto refuse", "10.96.0.1 . 6 . 80": "goto tcp-cluster-3"}
+    assert found.sets["local-backends"] == {"10.64.0.2": "", "10.64.0.3": "", "10.64.0.4": ""}
+    assert found.chains == {"prerouting": 1}
+    assert found.affinity == [("192.0.2.2 . 10.96.0.1 . 6 . 80", "10.64.0.2 . 8080")]
+    sticky = {Frontend("10.96.0.1", "tcp", 80): Rule("s", (B,), affinity_seconds=10800)}
+    assert list(nftables.stale_affinity(found.affinity, sticky)) == [
+        Element("affinity", "192.0.2.2 . 10.96.0.1 . 6 . 80", "10.64.0.2 . 8080")
+    ]
+
+
+def test_flows_to_strangers_are_found_in_a_listing() -> None:
+    listing = [
+        "udp      17 21 src=10.64.0.9 dst=10.96.0.21 sport=4000 dport=53 src=10.64.0.2 dst=10.64.0.9 sport=8080 dport=4000 [ASSURED] mark=0 use=1",  # noqa: E501
+        "udp      17 21 src=10.64.0.9 dst=10.96.0.21 sport=4001 dport=53 [UNREPLIED] src=10.96.0.21 dst=10.64.0.9 sport=53 dport=4001 mark=0 use=1",  # noqa: E501
+        "udp      17 21 src=192.0.2.2 dst=192.0.2.1 sport=4002 dport=30053 src=10.64.9.9 dst=192.0.2.1 sport=8080 dport=5 mark=0 use=1",  # noqa: E501
+        "udp      17 21 src=10.64.0.9 dst=8.8.8.8 sport=4003 dport=30053 src=8.8.8.8 dst=10.64.0.9 sport=30053 dport=4003 mark=0 use=1",  # noqa: E501
+    ]  # fmt: skip
+    rules = {DNS: Rule("s", (A,)), Frontend("0.0.0.0", "udp", 30053): Rule("s", (A,))}
+    stale = stale_entries(entries_of(listing), rules, ["192.0.2.1"])
+    assert [e.source_port for e in stale] == [4001, 4002]
