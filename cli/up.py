@@ -243,6 +243,8 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     machine.remove_nodes(cluster.name)
     for point in mounts_below(layout.nodes):
         subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
+    for node in cluster.nodes:
+        _remove_cgroups(f"{cluster.name}-{node.name}")
     for folder in (layout.nodes, layout.run, layout.config, layout.logs):
         shutil.rmtree(folder, ignore_errors=True)
     if not keep_data:
@@ -253,6 +255,16 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
         with suppress(OSError):
             layout.home.rmdir()
     return True
+
+
+def _remove_cgroups(name: str) -> None:
+    """Remove the empty cgroups that held a node's pods, in every hierarchy, deepest first."""
+    for top in (*Path("/sys/fs/cgroup").glob(f"*/covey/{name}"), *Path("/sys/fs/cgroup").glob(f"covey/{name}")):
+        for folder in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
+            with suppress(OSError):  # something that is not ours moved in: it stays
+                folder.rmdir()
+        with suppress(OSError):  # another cluster's nodes may still be below it
+            top.parent.rmdir()
 
 
 def stop_processes(layout: Layout) -> None:

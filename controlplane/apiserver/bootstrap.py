@@ -57,6 +57,32 @@ def service(config: ServerConfig, port: int) -> Object:
     }
 
 
+def dns_service(config: ServerConfig) -> Object:
+    """The address of cluster DNS, reserved and visible. Every node's agent answers there itself, so that the Service has
+    neither selector nor endpoints, and its label tells the proxy to leave it alone."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/name": "CoreDNS",
+                "service.kubernetes.io/service-proxy-name": "covey",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": config.network.dns_address,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }
+
+
 def endpoints(addresses: list[str], port: int) -> Object:
     """Where API servers listen, in the older form."""
     return {
@@ -147,6 +173,7 @@ class Bootstrap:
         for name in SYSTEM_NAMESPACES:
             await self._present(NAMESPACES, namespace(name))
         await self._present(SERVICES, service(self._config, self._port))
+        await self._present(SERVICES, dns_service(self._config))
         mine = self._config.advertise_address
         if ipaddress.ip_address(mine).is_loopback:
             return  # no pod could reach it there, and endpoints on loopback are not valid
