@@ -37,6 +37,7 @@ FETCH_SECONDS = 15.0
 def quickstart(layout: Layout, wanted: Wanted) -> None:
     """Run it; `Terminal` says what went wrong."""
     console = Console(highlight=False)
+    console.width = max(console.width, 110)  # names and addresses whole, also where nobody looks at a terminal
     began = time.monotonic()
     with console.status("starting the cluster") as status:
         cluster = up(layout, wanted, lambda text: status.update(f"starting the cluster: {text}"))
