@@ -12,6 +12,7 @@ from tests.support.apiserver import NOBODY, Cluster, deployment, pod, running, s
 
 PODS = "/api/v1/namespaces/default/pods"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+KUBERNETES = "/api/v1/namespaces/default/services/kubernetes"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 STRICT = (
     'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica"'
@@ -41,6 +42,12 @@ async def test_object_lives(tmp_path: Path) -> None:
         gone = await api.ok("DELETE", f"{CONFIGMAPS}/a")
         assert (gone["status"], gone["details"]["uid"]) == ("Success", made["metadata"]["uid"])
         assert await api.refused("GET", f"{CONFIGMAPS}/a") == (404, "NotFound", 'configmaps "a" not found')
+
+
+async def test_null_kind_is_the_expected_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        made = await api.ok("POST", CONFIGMAPS, {"apiVersion": None, "kind": None, "metadata": {"name": "a"}})
+        assert (made["apiVersion"], made["kind"]) == ("v1", "ConfigMap")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +88,14 @@ async def test_object_lives(tmp_path: Path) -> None:
         ("POST", "/api/v1/namespaces", {"metadata": {"name": "x", "annotations": {"a": "b" * (2 << 20)}}},
          (422, "Invalid", None)),
         ("POST", "/api/v1/pods", pod("x"), (405, "MethodNotAllowed", None)),
+        ("GET", f"{PODS}?resourceVersion={'9' * 5000}", None, (422, "Invalid", None)),
+        ("PUT", "/api/v1/namespaces/default", {"metadata": {"resourceVersion": "\N{SUPERSCRIPT TWO}"}},
+         (422, "Invalid", None)),
+        ("PUT", "/api/v1/namespaces/default", {"metadata": {"resourceVersion": "9" * 5000}}, (422, "Invalid", None)),
+        ("DELETE", KUBERNETES, {"preconditions": {"resourceVersion": "\N{SUPERSCRIPT TWO}"}}, (409, "Conflict", None)),
+        ("DELETE", KUBERNETES, {"dryRun": 5}, (400, "BadRequest", None)),
+        ("DELETE", KUBERNETES, {"orphanDependents": []}, (400, "BadRequest", None)),
+        ("DELETE", KUBERNETES, {"gracePeriodSeconds": "5"}, (400, "BadRequest", None)),
         ("DELETE", "/api/v1/namespaces", None, (405, "MethodNotAllowed", None)),
     ],
 )  # fmt: skip
@@ -325,7 +340,8 @@ async def test_services_get_addresses(tmp_path: Path) -> None:
         assert "The range of valid ports is 30000-30001" in (await api.refused("POST", services, wanted))[2]
         await api.ok("POST", services, service("b", type="NodePort"))
         assert "range is full" in (await api.refused("POST", services, service("c", type="NodePort")))[2]
-        assert (await api.ok("POST", services, service("dns", clusterIP="10.9.0.2")))["spec"]["clusterIP"] == "10.9.0.2"
+        dns = await api.ok("GET", "/api/v1/namespaces/kube-system/services/kube-dns")
+        assert dns["spec"]["clusterIP"] == "10.9.0.2"
         headless = await api.ok("POST", services, service("h", clusterIP="None"))
         assert headless["spec"]["clusterIPs"] == ["None"]
         await api.ok("DELETE", f"{services}/a")

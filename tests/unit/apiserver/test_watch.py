@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.apiserver import resourcecache, watcher
 from mesh.api.port import MERGE_PATCH
-from mesh.errors import Gone, Timeout
+from mesh.errors import Gone, NotFound, Timeout
 from mesh.store.memory import Engine
 from tests.support.apiserver import Cluster, pod, running
 
@@ -184,6 +184,13 @@ async def test_waiting_for_the_future_ends(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         with pytest.raises(Timeout, match=r"^Timeout: Too large resource version: 999999, current: \d+$"):
             await api.server.registry.caches[0].wait_for(999999, patience=0.01)
+
+
+@pytest.mark.parametrize("path", ["/", "/version", "/api", "/apis/apps"])
+async def test_what_is_no_resource_cannot_be_watched(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path) as api:
+        with pytest.raises(NotFound, match="the server could not find the requested resource"):
+            await api.watch(f"{path}?watch=true")
 
 
 async def test_two_servers_share_a_store(tmp_path: Path) -> None:

@@ -100,10 +100,10 @@ class Silent:
 
 def scheduler(binder: Binder, nodes: Known) -> Scheduler:
     return Scheduler(
-        cast(Client, binder),
-        cast(Informer, binder.pods),
-        cast(Informer, nodes),
-        cast(EventRecorder, Silent()),
+        cast("Client", binder),
+        cast("Informer", binder.pods),
+        cast("Informer", nodes),
+        cast("EventRecorder", Silent()),
         LoopClock(),
     )
 
