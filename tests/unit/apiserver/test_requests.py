@@ -181,6 +181,21 @@ async def test_server_side_apply_is_refused_in_a_sentence(tmp_path: Path) -> Non
         assert message.startswith("server-side apply is not supported by this server yet")
 
 
+async def test_yaml_that_grows_without_bound_is_refused(tmp_path: Path) -> None:
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 12)]
+    text = "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x, x]", *levels]).encode()
+    told = "error converting YAML to JSON: yaml: document contains excessive aliasing"
+    async with running(tmp_path) as api:
+        assert await api.refused("POST", CONFIGMAPS, text, YAML) == (400, "BadRequest", told)
+        merges = [f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 3000)}]}}" for n in range(1, 12)]
+        text = "\n".join(["m0: &m0 {a: 1, b: 2, c: 3, d: 4}", *merges]).encode()
+        assert await api.refused("POST", CONFIGMAPS, text, YAML) == (400, "BadRequest", told)
+        text = b"a: &a {x: '1', y: '2'}\nmetadata: {name: m}\ndata: {<<: *a, y: '3'}\n"
+        assert (await api.ok("POST", CONFIGMAPS, text, YAML))["data"] == {"x": "1", "y": "3"}
+        text = b"a: &a {x: '1'}\nmetadata: {name: a}\ndata: *a\n"
+        assert (await api.ok("POST", CONFIGMAPS, text, YAML))["data"] == {"x": "1"}
+
+
 async def test_yaml_and_fields_given_twice(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         text = b"metadata: {name: y, annotations: {since: '2020-01-01'}}\ndata: {on: '1'}\n"
