@@ -180,9 +180,11 @@ class Writes:
             if item is None:
                 raise refusals.not_found(resource, route.name)
             new = change.make(item)
-            item = await self._agreed(item, new, route)
+            agreed = await self._agreed(item, new, route)
+            if agreed is not item:  # newer than what the change was made from, which would undo what came between
+                new = change.make(agreed)
             try:
-                return await self._store_changed(change, item, new)
+                return await self._store_changed(change, agreed, new)
             except RevisionMismatch:
                 await self._registry.cache(resource).catch_up()
         raise refusals.conflict(resource, route.name)

@@ -12,7 +12,7 @@ import pytest
 from controlplane.apiserver import resourcecache, watcher
 from mesh.api.port import MERGE_PATCH
 from mesh.errors import Gone, NotFound, Timeout
-from mesh.store.memory import Engine
+from mesh.store.memory import Engine, NoFaults
 from tests.support.apiserver import Cluster, pod, running
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -225,3 +225,26 @@ async def test_restarted_server_knows_everything(tmp_path: Path) -> None:
         assert await api.ok("GET", f"{CONFIGMAPS}/a") == made
         with pytest.raises(Gone):
             await api.watch(f"{CONFIGMAPS}?watch=1&resourceVersion=1")
+
+class Slow(NoFaults):
+    """A link on which news travels slowly, while answers come at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def delay(self, step: str) -> float:
+        return self.seconds if step == "read" else 0.0
+
+
+async def test_patch_with_a_revision_this_server_has_yet_to_see_is_made_from_that_revision(tmp_path: Path) -> None:
+    """The other server's change must not be undone by a patch made from what this one knew before."""
+    engine, link = Engine(), Slow()
+    async with running(tmp_path, engine=engine) as one, running(tmp_path, engine=engine, faults=link) as two:
+        await one.ok("POST", CONFIGMAPS, {"metadata": {"name": "a"}, "data": {"x": "1"}})
+        await two.ok("GET", f"{CONFIGMAPS}/a")
+        link.seconds = 0.5
+        seen = await one.ok("PATCH", f"{CONFIGMAPS}/a", {"data": {"y": "1"}}, MERGE_PATCH)
+        revision = seen["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": revision}, "data": {"z": "1"}}
+        made = await two.ok("PATCH", f"{CONFIGMAPS}/a", patch, MERGE_PATCH)
+        assert made["data"] == {"x": "1", "y": "1", "z": "1"}
