@@ -226,6 +226,7 @@ async def test_restarted_server_knows_everything(tmp_path: Path) -> None:
         with pytest.raises(Gone):
             await api.watch(f"{CONFIGMAPS}?watch=1&resourceVersion=1")
 
+
 class Slow(NoFaults):
     """A link on which news travels slowly, while answers come at once."""
 
