@@ -6,6 +6,7 @@ a change wakes only those it may concern. Plain and synchronous: `watchcache.py`
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,9 +16,12 @@ from controlplane.apiserver import refusals
 from controlplane.apiserver.cached import ADDED, DELETED, MODIFIED, Change, Item
 from controlplane.apiserver.watcher import Scope, Watcher
 from mesh.clock import Clock
+from mesh.errors import InternalError
 from mesh.objects.kinds import Resource
 from mesh.objects.meta import Key
 from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
 
 RING = 4096
 """How many recent changes of one resource a watch can resume from."""
@@ -119,7 +123,12 @@ class ResourceCache:
             self._floor = self._ring.popleft().revision
         for trigger in self._concerned(change):
             for watcher in tuple(self._watchers.get(trigger, ())):  # one that is too slow leaves the set
-                watcher.offer(change)
+                try:
+                    watcher.offer(change)
+                except Exception:
+                    # Its representation cannot show this object. The cache and all others must not suffer for it.
+                    log.exception("watch ended: %s %s", self.resource.qualified, change.item.path)
+                    watcher.close(InternalError("Internal error occurred: the object cannot be shown").to_status())
 
     def _concerned(self, change: Change) -> Iterable[Trigger | None]:
         if len(self._watchers) <= 1:
