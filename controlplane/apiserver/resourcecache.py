@@ -143,9 +143,12 @@ class ResourceCache:
         """Forget objects last seen before the monotonic time `before`."""
         old = [path for path, seen in self._seen_at.items() if seen < before]
         for path in old:
-            item = self.items[path]
-            self._remove(path, path.partition("/")[0])
-            self._publish(Change(DELETED, item.at(revision), item))
+            self.drop(self.items[path], revision)
+
+    def drop(self, item: Item, revision: int) -> None:
+        """Forget an object that the store has forgotten without telling."""
+        self._remove(item.path, item.path.partition("/")[0])
+        self._publish(Change(DELETED, item.at(revision), item))
 
     def start_ring(self, revision: int) -> None:
         """The first snapshot is complete at `revision`: watches can begin there and later."""
