@@ -44,7 +44,7 @@ install_python() {
     say "installing the Python dependencies into .venv"
     [ -x .venv/bin/python ] || python3 -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ||
       fail "installing the dependencies failed; what pip says is above"
     touch .venv/.installed
   fi
