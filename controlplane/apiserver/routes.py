@@ -40,6 +40,8 @@ def is_resource_path(path: str) -> bool:
 
 def route(method: str, path: str, *, watch: bool = False) -> Route:
     """What `method` on `path` means; raises `NotFound` or `MethodNotAllowed`."""
+    if not is_resource_path(path):
+        raise refusals.no_such_resource()
     parts = path.strip("/").split("/")
     if parts[0] == "api":
         group, version, rest = "", parts[1], parts[2:]
