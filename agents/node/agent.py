@@ -308,8 +308,10 @@ class NodeAgent:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A doorbell from the informer."""
         if new is None:
-            if old is not None and (worker := self.workers.get(uid_of(old))) is not None:
-                worker.gone()
+            if old is not None:
+                self._status.forget(uid_of(old))
+                if (worker := self.workers.get(uid_of(old))) is not None:
+                    worker.gone()
             return
         uid = uid_of(new)
         worker = self.workers.get(uid)

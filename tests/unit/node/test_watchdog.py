@@ -26,19 +26,25 @@ def cgroup(directory: Path, *processes: int) -> Path:
     return directory
 
 
-def test_killing_survives_cgroups_that_vanish_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("look", [1, 2])
+def test_killing_survives_cgroups_that_vanish_meanwhile(
+    look: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was there when its parent was looked at for the first, or the second, time."""
     pod = cgroup(tmp_path / "pids/covey/n/podu")
     going = cgroup(pod / "a")
     cgroup(pod / "b", NOBODY)
-    scan = os.scandir
+    scan, looks = os.scandir, 0
 
     class Scan:
         """What os.scandir returns, and then a directory that it has named is gone."""
 
         def __init__(self, path: str) -> None:
+            nonlocal looks
             with scan(path) as found:
                 self._entries = iter(list(found))
-            if Path(path) == pod and going.exists():
+            looks += str(path) == str(pod)
+            if looks == look and going.exists():
                 (going / "cgroup.procs").unlink(missing_ok=True)
                 going.rmdir()
 
