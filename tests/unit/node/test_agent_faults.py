@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,9 +13,10 @@ from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
 from agents.node.ports import SandboxSpec
 from agents.node.runtimes.fake import Policy
+from mesh.api.port import Request, WatchEvent
 from mesh.objects.kinds import SECRETS
 from mesh.objects.meta import Key, uid_of
-from tests.support.node_world import NodeWorld, make_pod, node_world, state_of
+from tests.support.node_world import NodeTransport, NodeWorld, make_pod, node_world, state_of
 
 pytestmark = pytest.mark.looptime
 
@@ -45,7 +48,17 @@ async def test_a_full_disk_does_not_stop_the_node() -> None:
         await world.stop()
 
 
-async def test_the_status_writer_forgets_pods_that_are_gone() -> None:
+async def test_the_status_writer_forgets_pods_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the news of a deletion comes after the answer to it."""
+    watch = NodeTransport.watch
+
+    async def late(self: NodeTransport, request: Request) -> AsyncIterator[WatchEvent]:
+        async for event in watch(self, request):
+            if event.type == "DELETED":
+                await asyncio.sleep(1)
+            yield event
+
+    monkeypatch.setattr(NodeTransport, "watch", late)
     async with node_world() as world:
         for _ in range(3):
             world.create(make_pod())
