@@ -90,7 +90,8 @@ def quickstart() -> None:
 def _register_verbs() -> None:
     """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
     they need beyond that (NATS, the kernel) they import when they run."""
-    from cli.verbs import about, apply, change, create, delete, describe, drain, get, rollout, streams
+    from cli.verbs import about, apply, change, create, delete, describe, drain, get, logs, port_forward, rollout
+    from cli.verbs import exec as exec_verbs
 
     objects, pods, cluster = "Objects", "Pods", "Cluster"
     for name, function, panel in (
@@ -104,10 +105,10 @@ def _register_verbs() -> None:
         ("annotate", change.annotate, objects),
         ("events", about.events, objects),
         ("run", create.run_pod, pods),
-        ("logs", streams.logs, pods),
-        ("exec", streams.exec_in, pods),
-        ("attach", streams.attach, pods),
-        ("port-forward", streams.port_forward, pods),
+        ("logs", logs.logs, pods),
+        ("exec", exec_verbs.exec_in, pods),
+        ("attach", exec_verbs.attach, pods),
+        ("port-forward", port_forward.port_forward, pods),
         ("cordon", change.cordon, cluster),
         ("uncordon", change.uncordon, cluster),
         ("drain", drain.drain, cluster),

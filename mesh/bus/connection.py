@@ -227,14 +227,12 @@ class Connection:
         connection ends the wait early.
         """
         ping = asyncio.ensure_future(client.round_trip())
+        ping.add_done_callback(lambda done: done.cancelled() or done.exception())  # its failure is the connection's
         lost = asyncio.ensure_future(client.socket.lost())
         await asyncio.wait({ping, lost}, return_when=asyncio.FIRST_COMPLETED)
         lost.cancel()
         if not ping.done():
-            ping.cancel()
-        await asyncio.wait({ping, lost})
-        if not ping.cancelled() and (error := ping.exception()) is not None:
-            log.debug("no round trip to the broker", extra={"error": str(error)})
+            ping.cancel()  # not awaited: nats-py may swallow it and go on waiting for its pong
 
     async def _run(self) -> None:
         turn = 0
