@@ -13,12 +13,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from nats import errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
-
 from mesh.bus.identities import Signer
+from mesh.bus.natspy import Client, Msg, errors
+from mesh.bus.natspy import Subscription as NatsSubscription
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
