@@ -123,4 +123,3 @@ ON_LOOK: Checks = (
     invariants_caches.caches_hold_what_was_written,
     invariants_caches.cached_objects_are_not_changed,
 )
-

@@ -70,5 +70,3 @@ def cached_objects_are_not_changed(world: World) -> str:
         except CachedObjectChanged as error:
             return f"{owner}: {error}"
     return ""
-
-

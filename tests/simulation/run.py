@@ -137,5 +137,3 @@ class _Listener(logging.Handler):
         """One error."""
         error = record.exc_info[1] if record.exc_info else None
         self._world.fail("No part has a fault of its own.", record.getMessage(), error)
-
-
