@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mesh.api.port import User
 from mesh.bus.memory import MemoryBroker
-from mesh.config import BusConfig, ServerConfig
 from mesh.client.informer import Informer
+from mesh.config import BusConfig, ServerConfig
 from mesh.objects.kinds import LEASES, PODS
 from mesh.objects.meta import uid_of
 from mesh.objects.types import Object
