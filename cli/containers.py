@@ -74,6 +74,6 @@ def remove_containers(client: docker.DockerClient, cluster: str) -> int:
 
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points below a folder, deepest first (pods' memory volumes)."""
-    prefix = f"{folder}/"
-    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    prefix = f"{folder.resolve()}/"
+    points = [line.split()[1].replace("\\040", " ") for line in Path("/proc/mounts").read_text().splitlines()]
     return sorted((Path(p) for p in points if p.startswith(prefix)), key=lambda p: len(p.parts), reverse=True)
