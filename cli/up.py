@@ -63,9 +63,12 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     known = read_cluster(layout)
     cluster = _planned(wanted, known)
     if supervisor_pid(layout.home) is None:
-        ports = [("0.0.0.0", cluster.api_port, "api")]
-        if read_pid(layout.run / "server.pid") is None:
-            preflight.require(lambda: preflight.check_ports(ports))
+        ports = {
+            "server": ("0.0.0.0", cluster.api_port, "api"),
+            "nats": (cluster.host_address, cluster.broker_port, "broker"),
+        }
+        needed = [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
+        preflight.require(lambda: preflight.check_ports(needed))
     layout.make()
     save_cluster(layout, cluster)
     say(f"nodes: {', '.join(n.name for n in cluster.nodes)}")

@@ -34,8 +34,8 @@ class DiskFiles:
     """Implements `agents.node.files.PodFiles` under `root`, which is made when absent."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root = root.resolve()  # as the kernel's table of mounts will name it
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def _directory(self, uid: str) -> Path:
