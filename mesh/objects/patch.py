@@ -40,12 +40,23 @@ def json_patch(obj: Object, operations: Json) -> Object:
             raise _does_not_apply(f"operation {position}: unexpected kind: unknown")
         if not isinstance(operation.get("path"), str):
             raise _does_not_apply(f"operation {position}: {operation['op']} operation has no path")
+<<<<<<< HEAD
     try:
         result = _apply(obj, operations)
     except jsonpatch.JsonPatchTestFailed as error:
         raise _does_not_apply(f"testing value failed: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
         raise _does_not_apply(str(error)) from error
+=======
+    result: Json = thaw(obj)
+    for operation in operations:
+        try:
+            result = jsonpatch.apply_patch(result, [operation], in_place=True)
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise _does_not_apply(f"testing value {operation['path']} failed: test failed") from error
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
+            raise _does_not_apply(str(error)) from error
+>>>>>>> clients
     if not isinstance(result, dict):
         raise _does_not_apply("the patched document is not an object")
     return result
