@@ -40,23 +40,10 @@ def json_patch(obj: Object, operations: Json) -> Object:
             raise _does_not_apply(f"operation {position}: unexpected kind: unknown")
         if not isinstance(operation.get("path"), str):
             raise _does_not_apply(f"operation {position}: {operation['op']} operation has no path")
-<<<<<<< HEAD
     try:
         result = _apply(obj, operations)
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise _does_not_apply(f"testing value failed: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
         raise _does_not_apply(str(error)) from error
-=======
-    result: Json = thaw(obj)
-    for operation in operations:
-        try:
-            result = jsonpatch.apply_patch(result, [operation], in_place=True)
-        except jsonpatch.JsonPatchTestFailed as error:
-            raise _does_not_apply(f"testing value {operation['path']} failed: test failed") from error
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
-            raise _does_not_apply(str(error)) from error
->>>>>>> clients
     if not isinstance(result, dict):
         raise _does_not_apply("the patched document is not an object")
     return result
@@ -75,7 +62,10 @@ def _apply(obj: Object, operations: list[Object]) -> Json:
                     f"Unable to complete the copy, the accumulated size increase of copy is {copied}, "
                     f"exceeding the limit {MAX_COPIED}"
                 )
-        result = jsonpatch.apply_patch(result, [thaw(operation)], in_place=True)
+        try:
+            result = jsonpatch.apply_patch(result, [thaw(operation)], in_place=True)
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise _does_not_apply(f"testing value {operation['path']} failed: test failed") from error
     return result
 
 
