@@ -27,6 +27,8 @@ PLAIN_WIDTH = 130
 RESULTS = Path(__file__).parent / "results"
 PARTS = {
     "pods": ("bench.pods", "a pod's start, warm and cold, and fifty at once, against docker run"),
+    "scheduling": ("bench.scheduling", "decisions by the plan, and pods bound end to end"),
+    "api": ("bench.api", "requests on the durable store, a list of 10,000 pods, a change to 1,000 watchers"),
     "memory": ("bench.memory", "memory and processor time, at rest and with 10,000 pods"),
     "starting": ("bench.starting", "covey up to three Ready nodes"),
 }
