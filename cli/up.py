@@ -33,7 +33,7 @@ from cli.session import Context, connect
 from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
 from controlplane.apiserver import pki
 from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, save_identities
+from mesh.bus.identities import Identity, ensure_seed, proxy_user, save_identities
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
@@ -117,8 +117,7 @@ def _write_files(layout: Layout, cluster: Cluster) -> None:
     for node in cluster.nodes:
         agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
         identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
-        user = f"system:covey:proxy:{node.name}"
-        identities[ensure_seed(proxy)] = Identity(user=user, groups=["system:node-proxiers"])
+        identities[ensure_seed(proxy)] = Identity(user=proxy_user(node.name), groups=["system:node-proxiers"])
     save_identities(layout.identities_file, identities)
     config = broker.BrokerConfig(
         layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
