@@ -105,7 +105,7 @@ def test_three_kinds_of_patch_and_an_editor(space: Space, monkeypatch: pytest.Mo
     monkeypatch.setenv("EDITOR", str(editor))
     assert space.kubectl("edit", "deployment", "web") == "deployment.apps/web edited\n"
     assert replicas() == 2
-    assert "replaced" in space.kubectl("replace", "-f", "-", text=WEB.split("---")[0])
+    assert "replaced" in space.kubectl("replace", "-f", "-", text=WEB.split("---", maxsplit=1)[0])
 
 
 def test_labels_annotations_and_selectors(space: Space) -> None:
@@ -149,7 +149,7 @@ def test_tables_are_the_servers(space: Space) -> None:
         return space.kubectl("get", *arguments).splitlines()[0].split()
 
     assert header("pods") == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
-    wide = "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES".split()
+    wide = ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED", "NODE", "READINESS", "GATES"]
     assert header("pods", "-o", "wide") == wide
     assert header("deployment") == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
     assert header("rs") == ["NAME", "DESIRED", "CURRENT", "READY", "AGE"]
