@@ -6,7 +6,7 @@ from cli.cluster import ADMIN, SERVER, STORE, Cluster
 from cli.layout import Layout
 from cli.supervisor import read_pid
 from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, save_identities
+from mesh.bus.identities import Identity, ensure_seed, proxy_user, save_identities
 
 
 def write_identities(layout: Layout, cluster: Cluster) -> None:
@@ -22,7 +22,7 @@ def write_identities(layout: Layout, cluster: Cluster) -> None:
         identities[agent] = Identity(user=f"system:node:{name}", groups=["system:nodes"])
     for node in cluster.nodes:
         proxy = ensure_seed(layout.seed_file(f"proxy-{node.name}"))
-        identities[proxy] = Identity(user=f"system:covey:proxy:{node.name}", groups=["system:node-proxiers"])
+        identities[proxy] = Identity(user=proxy_user(node.name), groups=["system:node-proxiers"])
     save_identities(layout.identities_file, identities)
     config = broker.BrokerConfig(
         layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port

@@ -33,11 +33,6 @@ from cli.layout import Layout
 from cli.session import Context, connect
 from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
 from controlplane.apiserver import pki
-<<<<<<< HEAD
-=======
-from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, proxy_user, save_identities
->>>>>>> survival
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
@@ -115,28 +110,7 @@ def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
 
 def _write_files(layout: Layout, cluster: Cluster) -> None:
     """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
-<<<<<<< HEAD
     write_identities(layout, cluster)
-=======
-    identities = {
-        ensure_seed(layout.seed_file(ADMIN)): Identity(user="kubernetes-admin", groups=["system:masters"]),
-        ensure_seed(layout.seed_file(SERVER)): Identity(
-            user="system:covey:server", groups=["system:masters"], role="server"
-        ),
-    }
-    for node in cluster.nodes:
-        agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
-        identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
-        identities[ensure_seed(proxy)] = Identity(user=proxy_user(node.name), groups=["system:node-proxiers"])
-    save_identities(layout.identities_file, identities)
-    config = broker.BrokerConfig(
-        layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
-    )
-    before = config.config_file.read_text() if config.config_file.exists() else ""
-    broker.write(config, identities)
-    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
-        broker.reload(config)
->>>>>>> survival
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
     keys = pki.ensure(layout.pki, certified, datetime.now(UTC))
