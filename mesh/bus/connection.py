@@ -13,12 +13,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from nats import errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
-
 from mesh.bus.identities import Signer
+from mesh.bus.natspy import Client, Msg, errors
+from mesh.bus.natspy import Subscription as NatsSubscription
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -230,16 +227,14 @@ class Connection:
         connection ends the wait early.
         """
         ping = asyncio.ensure_future(client.round_trip())
+        ping.add_done_callback(lambda done: done.cancelled() or done.exception())  # its failure is the connection's
         lost = asyncio.ensure_future(client.socket.lost())
         try:
             await asyncio.wait({ping, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
         if not ping.done():
-            ping.cancel()
-        await asyncio.wait({ping, lost})
-        if not ping.cancelled() and (error := ping.exception()) is not None:
-            log.debug("no round trip to the broker", extra={"error": str(error)})
+            ping.cancel()  # not awaited: nats-py may swallow it and go on waiting for its pong
 
     async def _run(self) -> None:
         turn = 0

@@ -42,8 +42,6 @@ def json_patch(obj: Object, operations: Json) -> Object:
             raise _does_not_apply(f"operation {position}: {operation['op']} operation has no path")
     try:
         result = _apply(obj, operations)
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise _does_not_apply(f"testing value failed: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
         raise _does_not_apply(str(error)) from error
     if not isinstance(result, dict):
@@ -64,7 +62,10 @@ def _apply(obj: Object, operations: list[Object]) -> Json:
                     f"Unable to complete the copy, the accumulated size increase of copy is {copied}, "
                     f"exceeding the limit {MAX_COPIED}"
                 )
-        result = jsonpatch.apply_patch(result, [thaw(operation)], in_place=True)
+        try:
+            result = jsonpatch.apply_patch(result, [thaw(operation)], in_place=True)
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise _does_not_apply(f"testing value {operation['path']} failed: test failed") from error
     return result
 
 

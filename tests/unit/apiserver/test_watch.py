@@ -13,8 +13,11 @@ from controlplane.apiserver import resourcecache, watcher
 from controlplane.apiserver.cached import Item
 from mesh.api.port import MERGE_PATCH
 from mesh.errors import Gone, NotFound, Timeout
-from mesh.objects import kinds
+from mesh.objects.kinds import CONFIGMAPS as CONFIGMAP
+from mesh.objects.meta import Key
+from mesh.store import keys
 from mesh.store.memory import Engine, NoFaults
+from mesh.store.port import Entry
 from tests.support.apiserver import Cluster, pod, running
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -123,6 +126,18 @@ async def test_lost_place_ends_watches_and_reads_again(tmp_path: Path) -> None:
             while not cache.ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await api.ok("GET", f"{CONFIGMAPS}/a"))["metadata"]["name"] == "a"
+
+
+async def test_what_was_made_anew_meanwhile_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        first = await api.ok("POST", CONFIGMAPS, labelled("a"))
+        watch = await api.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={first['metadata']['resourceVersion']}")
+        cache = api.server.registry.caches[0]
+        key = keys.key_for(CONFIGMAP, Key("default", "a"))
+        anew = {**first, "metadata": {**first["metadata"], "uid": "another"}}
+        del anew["metadata"]["resourceVersion"]
+        cache.entry(Entry(key, orjson.dumps(anew), cache.revision + 2))
+        assert await events(watch, 2) == [("DELETED", "a"), ("ADDED", "a")]
 
 
 async def test_watch_of_tables_names_columns_once(tmp_path: Path) -> None:
@@ -259,7 +274,7 @@ async def test_object_that_cannot_be_shown_ends_only_that_watch(tmp_path: Path) 
 
     async with running(tmp_path) as api:
         odd = watcher.Watcher(watcher.Scope("default"), bookmarks=False, encode=fail)
-        api.server.registry.objects(kinds.CONFIGMAPS).add_watcher(odd)
+        api.server.registry.objects(CONFIGMAP).add_watcher(odd)
         watch = await api.watch(f"{CONFIGMAPS}?watch=true")
         for name in "ab":
             await api.ok("POST", CONFIGMAPS, labelled(name))

@@ -64,6 +64,12 @@ def test_json_patches_that_do_not_apply(operations: Any, kind: type[ApiError]) -
         json_patch({"a": 1, "l": [1, 2]}, operations)
 
 
+def test_a_failed_test_names_its_path() -> None:
+    with pytest.raises(Invalid) as caught:
+        json_patch({"a": {"b": 1}}, [{"op": "test", "path": "/a/b", "value": 2}])
+    assert [cause.message for cause in caught.value.causes] == ["testing value /a/b failed: test failed"]
+
+
 @pytest.mark.parametrize(
     ("original", "patch", "result"),
     [
