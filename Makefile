@@ -19,7 +19,7 @@ lint: .venv/.installed ## formatting, rules, types, imports
 	$(BIN)/lint-imports
 
 test: ## every test (installs and starts what it needs)
-	@bash scripts/bootstrap.sh all
+	@bash scripts/bootstrap.sh test
 	$(BIN)/pytest $(TESTS)
 
 quickstart: ## a cluster of three nodes on this machine, serving a page

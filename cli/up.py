@@ -26,14 +26,13 @@ from agents.network import machine, names
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
 from cli import preflight
-from cli.cluster import ADMIN, SERVER, STORE, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.cluster import ADMIN, SERVER, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.identities import write_identities
 from cli.kubeconfig import render
 from cli.layout import Layout
 from cli.session import Context, connect
 from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
 from controlplane.apiserver import pki
-from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, save_identities
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
@@ -111,25 +110,7 @@ def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
 
 def _write_files(layout: Layout, cluster: Cluster) -> None:
     """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
-    identities = {
-        ensure_seed(layout.seed_file(ADMIN)): Identity(user="kubernetes-admin", groups=["system:masters"]),
-        ensure_seed(layout.seed_file(SERVER)): Identity(
-            user="system:covey:server", groups=["system:masters"], role="server"
-        ),
-    }
-    for node in cluster.nodes:
-        agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
-        identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
-        user = f"system:covey:proxy:{node.name}"
-        identities[ensure_seed(proxy)] = Identity(user=user, groups=["system:node-proxiers"])
-    save_identities(layout.identities_file, identities)
-    config = broker.BrokerConfig(
-        layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
-    )
-    before = config.config_file.read_text() if config.config_file.exists() else ""
-    broker.write(config, identities)
-    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
-        broker.reload(config)
+    write_identities(layout, cluster)
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
     keys = pki.ensure(layout.pki, certified, datetime.now(UTC))

@@ -3,6 +3,7 @@
 # environment with the pinned dependencies, the Docker daemon. Safe to run again; does nothing where nothing is missing.
 #   bootstrap.sh python    only the virtual environment
 #   bootstrap.sh all       everything a cluster on this machine needs
+#   bootstrap.sh test      and what the tests need beside it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -83,12 +84,18 @@ start_docker() {
   fail "the Docker daemon does not answer on /var/run/docker.sock; see 'journalctl -u docker' or /var/log/dockerd.log"
 }
 
+install_machine() {
+  install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
+  install_python
+  start_docker
+}
+
 case "${1:-all}" in
   python) install_python ;;
-  all)
-    install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
-    install_python
-    start_docker
+  all) install_machine ;;
+  test)
+    install_packages docker-registry iputils-ping binutils
+    install_machine
     ;;
-  *) fail "usage: $0 python|all" ;;
+  *) fail "usage: $0 python|all|test" ;;
 esac

@@ -16,7 +16,7 @@ from controlplane.apiserver.cached import ADDED, DELETED, MODIFIED, Change, Item
 from controlplane.apiserver.watcher import Scope, Watcher
 from mesh.clock import Clock
 from mesh.objects.kinds import Resource
-from mesh.objects.meta import Key
+from mesh.objects.meta import Key, uid_of
 from mesh.objects.types import Object
 
 RING = 4096
@@ -95,6 +95,12 @@ class ResourceCache:
             change = Change(DELETED, previous.at(revision), previous)
         else:
             item = Item.stored(path, value, revision, decoded)
+            if previous is not None and uid_of(previous.object) != uid_of(item.object):
+                # The store keeps only the last version of a key: what was deleted and made anew while we were away comes
+                # as one version. Its deletion is told at the revision before, so that nobody takes the two for one.
+                if live:
+                    self._publish(Change(DELETED, previous.at(revision - 1), previous))
+                previous = None
             self.items[path] = item
             self._by_namespace.setdefault(key.namespace, {})[path] = item
             self._seen_at[path] = self._clock.monotonic()

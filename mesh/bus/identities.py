@@ -22,6 +22,11 @@ from mesh.errors import Terminal
 AUTHENTICATED = "system:authenticated"
 
 
+def proxy_user(node: str) -> str:
+    """The user behind the identity of a node's proxy."""
+    return f"system:covey:proxy:{node}"
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user behind an NKEY. Role "server" may stand on the other side of everybody's subjects."""
 

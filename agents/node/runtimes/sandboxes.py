@@ -90,6 +90,7 @@ class Sandboxes:
             if refused.status not in {404, 409}:  # 409: its removal is under way
                 raise
         self._claims.drop(sandbox_id)
+        self._of_pod = {pod: known for pod, known in self._of_pod.items() if known != sandbox_id}
 
     async def all(self) -> list[SandboxStatus]:
         """Every sandbox, ended and warm ones too."""
