@@ -93,7 +93,12 @@ class _Keeper:
             log.info("%s: adopted, pid %d", self.spec.name, self.running.pid)
         while not self.stopping.is_set():
             if self.running is None:
-                self.running = self._start()
+                try:
+                    self.running = self._start()
+                except OSError as error:  # its program is missing, the disk is full, there are too many processes
+                    log.error("%s: cannot be started: %s", self.spec.name, error)  # noqa: TRY400 - the words suffice
+                    await asyncio.sleep(LONGEST_WAIT)
+                    continue
             began = loop.time()
             await _ended(self.running.pid)
             self.running = None
@@ -122,7 +127,12 @@ class _Keeper:
         finally:
             os.close(descriptor)
         log.info("%s: started, pid %d", self.spec.name, pid)
-        return write_pid(self.pid_file, pid)
+        try:
+            return write_pid(self.pid_file, pid)
+        except OSError as error:
+            # It runs, and is watched; only a supervisor after us would not know of it.
+            log.error("%s: cannot note its pid: %s", self.spec.name, error)  # noqa: TRY400 - the words suffice
+            return Running(pid, start_time(pid) or 0)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after `STOP_SECONDS`."""
@@ -212,8 +222,9 @@ class Supervisor:
         while True:
             await asyncio.sleep(30)
             for path in self._logs.glob("*.log"):
-                if path.stat().st_size > LOG_BYTES:
-                    os.truncate(path, 0)
+                with contextlib.suppress(FileNotFoundError):  # somebody tidied up meanwhile
+                    if path.stat().st_size > LOG_BYTES:
+                        os.truncate(path, 0)
 
 
 def read_processes(run: Path) -> list[ProcessSpec]:

@@ -256,7 +256,8 @@ def stop_processes(layout: Layout) -> None:
     running = supervisor_pid(layout.home)
     if running:
         os.kill(running.pid, signal.SIGTERM)
-        _await_end(running.pid, running.started, STOP_SECONDS)
+        if not _await_end(running.pid, running.started, STOP_SECONDS):
+            os.kill(running.pid, signal.SIGKILL)  # or it would start again what is stopped below
     for file in sorted(layout.run.glob("*.pid")):
         left = read_pid(file)
         if left:

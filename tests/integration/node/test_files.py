@@ -25,3 +25,20 @@ async def test_memory_volumes_go_with_their_pod_wherever_the_directory_leads(tmp
     finally:
         if volume.is_mount():  # noqa: ASYNC240
             subprocess.run(["umount", "--lazy", str(volume)], check=True)  # noqa: ASYNC221 - the test has failed
+
+
+async def test_a_subpath_stays_what_it_was_when_mounted(tmp_path: Path) -> None:
+    files = DiskFiles(tmp_path / "pods")
+    base = Path(files.empty_dir("u", "v", memory=False, size=None, group=None))
+    first = Path(files.sub_path("u", "c-0", "v", str(base), "data"))
+    try:
+        (first / "x").write_text("in the volume")
+        assert (base / "data/x").read_text() == "in the volume"
+        (base / "data").rename(base / "old")
+        (base / "data").symlink_to(tmp_path)
+        assert (first / "x").exists()
+        assert files.sub_path("u", "c-0", "v", str(base), "old/x") != str(base / "old/x")
+        assert len(mounts_below(tmp_path)) == 1, "the next attempt's takes the place of the last one's"
+    finally:
+        await files.remove("u")
+    assert mounts_below(tmp_path) == []

@@ -12,9 +12,9 @@ import pytest
 from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
 from agents.node.ports import SandboxSpec
-from agents.node.runtimes.fake import Policy
+from agents.node.runtimes.fake import Behaviour, Policy
 from mesh.api.port import Request, WatchEvent
-from mesh.objects.kinds import SECRETS
+from mesh.objects.kinds import PODS, SECRETS
 from mesh.objects.meta import Key, uid_of
 from tests.support.node_world import NodeTransport, NodeWorld, make_pod, node_world, state_of
 
@@ -67,6 +67,22 @@ async def test_the_status_writer_forgets_pods_that_are_gone(monkeypatch: pytest.
             await world.until(lambda: not world.exists() and not world.agent.workers)
         writer = world.agent._status
         await world.until(lambda: not (writer._shown or writer._wanted or writer._tasks))
+
+
+async def test_how_a_container_ended_stays_known_while_a_finalizer_holds_its_pod() -> None:
+    async with node_world(Policy(behave=lambda _: Behaviour(runs=1, exit_code=7))) as world:
+        pod = make_pod(restartPolicy="Never")
+        pod["metadata"]["finalizers"] = ["example.com/hold"]
+        world.create(pod)
+        await world.until_phase("Failed")
+        ended = state_of(world.pod())
+        world.delete()
+        await world.until(lambda: not world.agent.workers)
+        assert await world.runtime.containers() == []
+        world.model.patch(PODS, Key("default", "p"), {"metadata": {"labels": {"a": "b"}}})
+        await asyncio.sleep(5)
+        assert state_of(world.pod()) == ended
+        assert ended["terminated"]["exitCode"] == 7
 
 
 class StuckFiles(MemoryFiles):
