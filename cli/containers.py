@@ -8,6 +8,7 @@ from pathlib import Path
 import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
+from docker.types import Mount
 
 from agents.network.machine import HOLDER_MOUNT, holder_command, holder_ready
 from cli.cluster import Cluster, NodeSpec
@@ -40,7 +41,8 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
             network_mode="none",
             cap_add=["SYS_ADMIN"],
             security_opt=["apparmor=unconfined", "seccomp=unconfined"],
-            volumes={node.namespace: {"bind": HOLDER_MOUNT, "mode": "ro"}},
+            # Not as a "volume": of one whose source is missing, as after a boot, Docker would make a directory.
+            mounts=[Mount(HOLDER_MOUNT, node.namespace, type="bind", read_only=True)],
             labels={CLUSTER_LABEL: cluster.name, NODE_LABEL: node.name, KIND_LABEL: HOLDER_KIND},
             restart_policy={"Name": "always"},
         )
@@ -75,6 +77,6 @@ def remove_containers(client: docker.DockerClient, cluster: str, node: str = "")
 
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points below a folder, deepest first (pods' memory volumes)."""
-    prefix = f"{folder}/"
-    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    prefix = f"{folder.resolve()}/"
+    points = [line.split()[1].replace("\\040", " ") for line in Path("/proc/mounts").read_text().splitlines()]
     return sorted((Path(p) for p in points if p.startswith(prefix)), key=lambda p: len(p.parts), reverse=True)

@@ -34,9 +34,28 @@ def server(config: ConfigFile) -> None:
 
 
 @app.command(rich_help_panel="Processes")
-def agent(config: ConfigFile) -> None:
-    """Run a node's agent: pods, pod network, DNS."""
-    process.agent(config)
+def agent(
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration file of the node (YAML).")] = None,
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="fake: play nodes whose containers are only records, for scale.")
+    ] = "",
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=10_000, help="With --runtime fake: how many nodes, fake-1 and on.")
+    ] = 1,
+) -> None:
+    """Run a node's agent: pods, pod network, DNS.
+
+    `covey agent --runtime fake --count 100` instead joins a hundred nodes that are only played to the cluster of
+    $COVEY_HOME, all in this process, until it is interrupted. They carry the label covey.dev/fake=true.
+    """
+    if runtime not in {"", "fake"}:
+        raise Terminal(f"--runtime {runtime}: only fake can be asked for here; a real node's is in its --config file")
+    if (config is None) != (runtime == "fake"):
+        raise Terminal("give either --config FILE (a real node), or --runtime fake with --count N (played nodes)")
+    if config is None:
+        process.fake_agents(count)
+    else:
+        process.agent(config)
 
 
 @app.command(rich_help_panel="Processes")

@@ -26,15 +26,14 @@ from agents.network import machine, names
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
 from cli import preflight
-from cli.cluster import ADMIN, SERVER, STORE, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.cluster import ADMIN, SERVER, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
 from cli.fewer import end_nodes, forget_nodes, remove_traces
+from cli.identities import write_identities
 from cli.kubeconfig import render
 from cli.layout import Layout
 from cli.session import Context, connect
 from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
 from controlplane.apiserver import pki
-from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, proxy_user, save_identities
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
@@ -65,9 +64,12 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     cluster = _planned(wanted, known)
     preflight.require(lambda: preflight.check_docker(cluster.docker_socket))
     if supervisor_pid(layout.home) is None:
-        ports = [("0.0.0.0", cluster.api_port, "api")]
-        if read_pid(layout.run / "server.pid") is None:
-            preflight.require(lambda: preflight.check_ports(ports))
+        ports = {
+            "server": ("0.0.0.0", cluster.api_port, "api"),
+            "nats": (cluster.host_address, cluster.broker_port, "broker"),
+        }
+        needed = [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
+        preflight.require(lambda: preflight.check_ports(needed))
     layout.make()
     gone = [n for n in known.nodes if n not in cluster.nodes] if known is not None else []
     save_cluster(layout, msgspec.structs.replace(cluster, nodes=[*cluster.nodes, *gone]))
@@ -115,24 +117,7 @@ def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
 
 def _write_files(layout: Layout, cluster: Cluster) -> None:
     """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
-    identities = {
-        ensure_seed(layout.seed_file(ADMIN)): Identity(user="kubernetes-admin", groups=["system:masters"]),
-        ensure_seed(layout.seed_file(SERVER)): Identity(
-            user="system:covey:server", groups=["system:masters"], role="server"
-        ),
-    }
-    for node in cluster.nodes:
-        agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
-        identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
-        identities[ensure_seed(proxy)] = Identity(user=proxy_user(node.name), groups=["system:node-proxiers"])
-    save_identities(layout.identities_file, identities)
-    config = broker.BrokerConfig(
-        layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
-    )
-    before = config.config_file.read_text() if config.config_file.exists() else ""
-    broker.write(config, identities)
-    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
-        broker.reload(config)
+    write_identities(layout, cluster)
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
     keys = pki.ensure(layout.pki, certified, datetime.now(UTC))

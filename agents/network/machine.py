@@ -139,7 +139,9 @@ def _own_namespaces(cluster: str) -> set[str]:
 def _add_namespace(cluster: str, node: str) -> bool:
     """Make sure that the node's namespace exists and is marked; says whether it has an eth0."""
     path = node_netns(cluster, node)
-    if path.exists() and not os.path.ismount(path):
+    if path.is_dir():
+        path.rmdir()  # made by Docker, for a container that was to start with the machine and wanted it mounted
+    elif path.exists() and not os.path.ismount(path):
         path.unlink()  # left by an `ip netns add` that was killed, or by one in another mount namespace
     if not path.exists():
         _ip_netns("add", path.name)

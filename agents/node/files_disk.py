@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agents.node.volumes import FileData, VolumeError
@@ -34,8 +34,8 @@ class DiskFiles:
     """Implements `agents.node.files.PodFiles` under `root`, which is made when absent."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root = root.resolve()  # as the kernel's table of mounts will name it
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def _directory(self, uid: str) -> Path:
@@ -107,19 +107,18 @@ class DiskFiles:
                 raise VolumeError(volume, f"invalid path: {path}")
         current = target / "..data"
         if current.is_symlink() and _same(current.resolve(), files):
+            _link_names(target, files)  # an agent that was killed after the swing has not come to it
             return str(target)
         fresh = Path(tempfile.mkdtemp(prefix="..", dir=target))
         fresh.chmod(0o755)
         for path, file in files.items():
             _write_file(fresh / path, file, group)
-        old = current.readlink() if current.is_symlink() else None
         swing = target / "..data_tmp"
         swing.unlink(missing_ok=True)
         swing.symlink_to(fresh.name)
         swing.replace(current)
-        _link_names(target, {Path(path).parts[0] for path in files})
-        if old is not None:
-            shutil.rmtree(target / old)
+        _link_names(target, files)
+        _remove_others(target, fresh)
         return str(target)
 
     def host_path(self, volume: str, path: str, kind: str) -> str:
@@ -186,8 +185,9 @@ def _write_file(target: Path, file: FileData, group: int | None) -> None:
     target.chmod(mode)
 
 
-def _link_names(target: Path, names: set[str]) -> None:
+def _link_names(target: Path, files: Iterable[str]) -> None:
     """What users see: a symlink through ..data for each top-level name, none for those that are no longer there."""
+    names = {Path(path).parts[0] for path in files}
     for entry in target.iterdir():
         if not entry.name.startswith("..") and entry.name not in names:
             entry.unlink()
@@ -195,6 +195,14 @@ def _link_names(target: Path, names: set[str]) -> None:
         link = target / name
         if not link.is_symlink():
             link.symlink_to(f"..data/{name}")
+
+
+def _remove_others(target: Path, current: Path) -> None:
+    """Remove the contents of earlier times, also those that a killed agent has left half written. Which they are is
+    read from the directory itself, never from a link: a link could lead anywhere."""
+    for entry in target.iterdir():
+        if entry.name.startswith("..") and entry != current and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -38,6 +38,9 @@ _SECONDS = Histogram("covey_controller_pass_seconds", "Duration of one pass, wri
 _FREE_SECONDS = 0.02
 _REST_FACTOR = 4
 """A key whose pass took longer than the first rests for this many times the excess."""
+MOST_WRITES = 128
+"""Writes of all controllers together that are under way at a time: enough for the store to commit them in groups, few
+enough for what must not wait behind them, above all the renewal of our own leadership in the same event loop."""
 _MOST_READS = 5
 """So often may a plan ask for further live reads within one pass."""
 
@@ -68,6 +71,7 @@ class Runtime:
         self._workers = workers
         self._resync_seconds = resync_seconds
         self._loops: dict[str, _Loop] = {}
+        self._writing = asyncio.Semaphore(MOST_WRITES)
 
     def add(self, controller: Controller) -> None:
         """Take a controller in, before `run`. Its caches and indexes exist from now on."""
@@ -79,7 +83,7 @@ class Runtime:
             for name, function in watch.indexes.items():
                 informer.add_index(name, function)
             caches[watch.resource] = informer
-        executor = Executor(self._client, self._events.recorder(controller.name))
+        executor = Executor(self._client, self._events.recorder(controller.name), self._writing)
         self._loops[controller.name] = _Loop(self, controller, caches, executor)
 
     def ring(self, controller: str, key: Key) -> None:

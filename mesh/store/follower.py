@@ -15,9 +15,8 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 
-from nats.aio.msg import Msg
-
 from mesh.bus.connection import Connection, Subscribed
+from mesh.bus.natspy import Msg
 from mesh.clock import Clock
 from mesh.errors import CoveyError, Unavailable
 from mesh.store import api

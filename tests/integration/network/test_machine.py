@@ -61,6 +61,16 @@ def test_a_file_that_only_looks_like_a_namespace_is_replaced():
         assert pings(topology.nodes[0].address)
 
 
+def test_a_directory_that_docker_made_in_place_of_a_namespace_is_replaced():
+    """After a boot its containers may start before the cluster does."""
+    with raised(1) as topology:
+        path = node_netns(topology.cluster, "n1")
+        sh(f"ip netns delete {path.name}")
+        path.mkdir()
+        raise_nodes(topology)
+        assert pings(topology.nodes[0].address)
+
+
 def test_fewer_nodes_leave_the_others_alone():
     with raised(3) as topology:
         raise_nodes(lay_out(topology.cluster, topology.subnet, ["n1"]))

@@ -14,7 +14,7 @@ import pytest
 from mesh.api.port import Request
 from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
-from mesh.client.runtime import Runtime
+from mesh.client.runtime import MOST_WRITES, Runtime
 from mesh.client.shared import SharedInformers
 from mesh.clock import ManualClock
 from mesh.errors import ApiError, Forbidden, Invalid, Unavailable
@@ -216,3 +216,38 @@ async def test_deletions_are_seen_before_the_key_runs_again() -> None:
             runtime.ring("test-controller", Key("ns", "a"))
             await asyncio.sleep(0.01)
         assert len(model.all(SECRETS)) == 2
+
+
+class Crowded(ModelTransport):
+    """Counts the requests that are under way at the same time."""
+
+    under_way = 0
+    most = 0
+
+    async def send(self, request: Request):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.01)
+        try:
+            return await super().send(request)
+        finally:
+            self.under_way -= 1
+
+
+async def test_all_controllers_together_write_a_bounded_number_at_a_time() -> None:
+    """In the server they share an event loop with leader election: thousands of writes at once cost the leadership."""
+    wanted = 2 * MOST_WRITES
+
+    def many(key: Key, observed: Observed) -> Plan:
+        if observed.caches[SECRETS].list("ns"):
+            return NOTHING
+        return Plan(tuple(Create(SECRETS, secret(f"{key.name}-{i}")) for i in range(wanted)), parallel=True)
+
+    model = ApiModel()
+    for name in ("a", "b"):
+        model.create(CONFIGMAPS, configmap(name))
+    transport = Crowded(model)
+    async with running(transport, Scripted(many, "one"), Scripted(many, "other")):
+        await asyncio.sleep(10)
+        assert len(model.all(SECRETS)) == 2 * wanted
+    assert MOST_WRITES / 2 < transport.most <= MOST_WRITES + 5  # watches and lists are sent too

@@ -62,3 +62,26 @@ async def test_removal_leaves_nothing(files: DiskFiles) -> None:
     await files.remove("u")
     await files.remove("u")
     assert (files.prepared("u"), files.pods()) == (False, set())
+
+
+def test_an_update_removes_nothing_outside_its_volume(files: DiskFiles, tmp_path: Path) -> None:
+    """Whatever `..data` leads to: a container that could write to the volume chose it."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    (target / "..data").unlink()
+    (target / "..data").symlink_to(victim)
+    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    assert victim.is_dir()
+    assert (target / "a").read_bytes() == b"2"
+
+
+def test_an_interrupted_update_is_finished(files: DiskFiles) -> None:
+    """Killed after `..data` was swung over, before users' links were made; and killed while it was filling."""
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    (target / "a").unlink()
+    (target / "..half").mkdir()
+    files.project("u", "v", {"a": FileData(b"1")}, group=None)
+    assert (target / "a").read_bytes() == b"1"
+    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    assert len([p for p in target.iterdir() if p.name.startswith("..")]) == 2, "..data and what it leads to"

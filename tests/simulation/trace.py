@@ -1,0 +1,21 @@
+"""What happened in a simulation, in order: for people to read after a failure, and to compare two runs of one seed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+
+class Trace:
+    """One line for each event."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, who: str, what: str) -> None:
+        """Something happened, now."""
+        self.lines.append(f"{asyncio.get_running_loop().time():9.3f} {who:12} {what}")
+
+    def digest(self) -> str:
+        """Short, and equal only for equal traces."""
+        return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()[:12]
