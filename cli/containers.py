@@ -62,9 +62,10 @@ def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
     raise Terminal(f"the holder container of node {node.name} does not enter its namespace: {logs or holder.status}")
 
 
-def remove_containers(client: docker.DockerClient, cluster: str) -> int:
-    """Kill and remove every container of the cluster, the nodes' holders last; returns how many."""
-    found = client.containers.list(all=True, filters={"label": f"{CLUSTER_LABEL}={cluster}"}, ignore_removed=True)
+def remove_containers(client: docker.DockerClient, cluster: str, node: str = "") -> int:
+    """Kill and remove every container of the cluster, or of one of its nodes, the holders last; returns how many."""
+    labels = [f"{CLUSTER_LABEL}={cluster}", *([f"{NODE_LABEL}={node}"] if node else [])]
+    found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     found.sort(key=lambda c: c.labels.get(KIND_LABEL) == HOLDER_KIND)
     for container in found:
         try:

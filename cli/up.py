@@ -27,11 +27,12 @@ from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
 from cli import preflight
 from cli.cluster import ADMIN, SERVER, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.fewer import end_nodes, forget_nodes, remove_traces
 from cli.identities import write_identities
 from cli.kubeconfig import render
 from cli.layout import Layout
 from cli.session import Context, connect
-from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
+from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
 from controlplane.apiserver import pki
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
@@ -59,9 +60,9 @@ class Wanted:
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way."""
     preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
-    preflight.require(lambda: preflight.check_docker(wanted.docker_socket))
     known = read_cluster(layout)
     cluster = _planned(wanted, known)
+    preflight.require(lambda: preflight.check_docker(cluster.docker_socket))
     if supervisor_pid(layout.home) is None:
         ports = {
             "server": ("0.0.0.0", cluster.api_port, "api"),
@@ -70,8 +71,11 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
         needed = [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
         preflight.require(lambda: preflight.check_ports(needed))
     layout.make()
-    save_cluster(layout, cluster)
+    gone = [n for n in known.nodes if n not in cluster.nodes] if known is not None else []
+    save_cluster(layout, msgspec.structs.replace(cluster, nodes=[*cluster.nodes, *gone]))
     say(f"nodes: {', '.join(n.name for n in cluster.nodes)}")
+    if gone:
+        end_nodes(layout, cluster, gone)
     machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
     _write_files(layout, cluster)
     say("broker and control plane")
@@ -81,6 +85,9 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     _start(layout, cluster)
     say("waiting for the nodes to be Ready")
     asyncio.run(_await_ready(cluster))
+    if gone:
+        asyncio.run(forget_nodes(gone))
+        save_cluster(layout, cluster)
     layout.give_to_caller()
     return cluster
 
@@ -209,7 +216,7 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     `up`. Returns whether there was anything."""
     import docker
 
-    from cli.containers import mounts_below, remove_containers
+    from cli.containers import remove_containers
 
     cluster = read_cluster(layout)
     if cluster is None:
@@ -225,10 +232,7 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
         client.close()
     say("removing namespaces, links and rules")
     machine.remove_nodes(cluster.name)
-    for point in mounts_below(layout.nodes):
-        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
-    for node in cluster.nodes:
-        _remove_cgroups(f"{cluster.name}-{node.name}")
+    remove_traces(layout, cluster, cluster.nodes)
     for folder in (layout.nodes, layout.run, layout.config, layout.logs):
         shutil.rmtree(folder, ignore_errors=True)
     if not keep_data:
@@ -241,35 +245,16 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     return True
 
 
-def _remove_cgroups(name: str) -> None:
-    """Remove the empty cgroups that held a node's pods, in every hierarchy, deepest first."""
-    for top in (*Path("/sys/fs/cgroup").glob(f"*/covey/{name}"), *Path("/sys/fs/cgroup").glob(f"covey/{name}")):
-        for folder in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
-            with suppress(OSError):  # something that is not ours moved in: it stays
-                folder.rmdir()
-        with suppress(OSError):  # another cluster's nodes may still be below it
-            top.parent.rmdir()
-
-
 def stop_processes(layout: Layout) -> None:
     """Stop the supervisor, which stops what it runs; what it left behind is stopped by its pid file."""
     running = supervisor_pid(layout.home)
     if running:
         os.kill(running.pid, signal.SIGTERM)
-        if not _await_end(running.pid, running.started, STOP_SECONDS):
+        if not await_end(running.pid, running.started, STOP_SECONDS):
             os.kill(running.pid, signal.SIGKILL)  # or it would start again what is stopped below
     for file in sorted(layout.run.glob("*.pid")):
         left = read_pid(file)
         if left:
             os.kill(left.pid, signal.SIGTERM)
-            if not _await_end(left.pid, left.started, 5.0):
+            if not await_end(left.pid, left.started, 5.0):
                 os.kill(left.pid, signal.SIGKILL)
-
-
-def _await_end(pid: int, started: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while start_time(pid) == started:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
