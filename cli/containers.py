@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -18,13 +20,15 @@ from mesh.errors import Terminal
 CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "dev.covey.kind"
 HOLDER_KIND = "holder"
 _PATIENCE_SECONDS = 20.0
+_AT_A_TIME = 4
 
 
 def ensure_holders(client: docker.DockerClient, cluster: Cluster) -> None:
-    """Make the images, and run a holder for each node; those that run already are left as they are."""
+    """Make the images, and run a holder for each node; those that run already are left as they are. Several are made
+    at the same time: Docker needs half a second for each."""
     ensure_example_images(client)
-    for node in cluster.nodes:
-        _ensure_holder(client, cluster, node)
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        list(threads.map(partial(_ensure_holder, client, cluster), cluster.nodes))  # list: it raises what one raised
 
 
 def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec) -> None:

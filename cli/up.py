@@ -2,7 +2,7 @@
 
 `up` is idempotent: it makes what is missing, leaves what is there, and follows a changed number of nodes. What it does
 in which order: checks; addresses; nodes' namespaces; identities, broker's configuration, certificates, processes'
-configuration; processes (broker and control plane start while Docker makes the holders); then it waits for Ready nodes.
+configuration; processes; holders, which Docker makes while the processes start; then it waits for Ready nodes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agents.network import machine, names
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
 from cli import preflight
-from cli.cluster import ADMIN, SERVER, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.cluster import ADMIN, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
 from cli.fewer import end_nodes, forget_nodes, remove_traces
 from cli.identities import write_identities
 from cli.kubeconfig import render
@@ -78,11 +78,10 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
         end_nodes(layout, cluster, gone)
     machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
     _write_files(layout, cluster)
-    say("broker and control plane")
-    _start(layout, cluster, only={"nats", SERVER} if known is None else None)
+    say("broker, control plane and the nodes' processes")
+    _start(layout, cluster)
     say("node containers")
     _make_holders(cluster)
-    _start(layout, cluster)
     say("waiting for the nodes to be Ready")
     asyncio.run(_await_ready(cluster))
     if gone:
@@ -140,10 +139,10 @@ def _write_private(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _start(layout: Layout, cluster: Cluster, *, only: set[str] | None = None) -> None:
+def _start(layout: Layout, cluster: Cluster) -> None:
     """Say which processes should run, and see to it that the supervisor runs them."""
-    specs = [s for s in processes(cluster, layout, nats_server()) if only is None or s.name in only]
-    if only is None and read_processes(layout.run) == specs and supervisor_pid(layout.home):
+    specs = processes(cluster, layout, nats_server())
+    if read_processes(layout.run) == specs and supervisor_pid(layout.home):
         return
     write_processes(layout.run, specs)
     running = supervisor_pid(layout.home)
