@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import orjson
 import pytest
 
+from controlplane.apiserver.allocation import Allocation
 from mesh.api.port import JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
+from mesh.clock import SystemClock
+from mesh.config import NetworkConfig
 from mesh.store.memory import Engine
 from tests.support.apiserver import NOBODY, Cluster, deployment, pod, running, service
 
@@ -400,3 +404,18 @@ async def test_reviews_of_oneself(tmp_path: Path) -> None:
         assert (await api.refused("DELETE", f"{access}/x"))[0] == 405
         listed = await api.ok("GET", "/apis/authorization.k8s.io/v1")
         assert [(r["name"], r["verbs"]) for r in listed["resources"]] == [("selfsubjectaccessreviews", ["create"])]
+
+
+async def test_only_a_services_own_reservations_are_freed_with_it(tmp_path: Path) -> None:
+    """A server that stalled between deleting a Service and freeing its address may find that another has it by now."""
+    services = "/api/v1/namespaces/default/services"
+    async with running(tmp_path) as api:
+        old = await api.ok("POST", services, service("a", clusterIP="10.96.0.50"))
+        await api.ok("DELETE", f"{services}/a")
+        await api.ok("POST", services, service("b", clusterIP="10.96.0.50"))
+        stalled = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        await stalled.freed(old)
+        assert (
+            "provided IP is already allocated"
+            in (await api.refused("POST", services, service("c", clusterIP="10.96.0.50")))[2]
+        )
