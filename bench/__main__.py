@@ -26,11 +26,13 @@ PLAIN_WIDTH = 130
 """Columns of the table in a file or a pipe."""
 RESULTS = Path(__file__).parent / "results"
 PARTS = {
-    "pods": ("bench.pods", "a pod's start, warm and cold, and fifty at once, against docker run"),
-    "scheduling": ("bench.scheduling", "decisions by the plan, and pods bound end to end"),
-    "api": ("bench.api", "requests on the durable store, a list of 10,000 pods, a change to 1,000 watchers"),
-    "memory": ("bench.memory", "memory and processor time, at rest and with 10,000 pods"),
-    "starting": ("bench.starting", "covey up to three Ready nodes"),
+    "pods": ("bench.pods:measure", "a pod's start, warm and cold, and fifty at once, against docker run"),
+    "scheduling": ("bench.scheduling:measure", "decisions by the plan, and pods bound end to end"),
+    "api": ("bench.api:measure", "requests on the durable store, a list of 10,000 pods, a change to 1,000 watchers"),
+    "changes": ("bench.proxies:measure_changes", "endpoints of a Service change: until the rule is in the kernel"),
+    "traffic": ("bench.proxies:measure_traffic", "ClusterIP and NodePort against the pod's own address"),
+    "memory": ("bench.memory:measure", "memory and processor time, at rest and with 10,000 pods"),
+    "starting": ("bench.starting:measure", "covey up to three Ready nodes"),
 }
 
 
@@ -63,9 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(part: str, console: Console) -> list[Figure]:
     """One part, printed as soon as it is done."""
-    module, about = PARTS[part]
+    where, about = PARTS[part]
+    module, _, function = where.partition(":")
     began = time.perf_counter()
-    figures = list(importlib.import_module(module).measure())
+    figures: list[Figure] = list(getattr(importlib.import_module(module), function)())
     table = Table(title=f"{part}: {about} ({time.perf_counter() - began:.0f} s)", title_justify="left")
     for heading in ("figure", "unit"):
         table.add_column(heading, no_wrap=True)

@@ -23,7 +23,7 @@ from cli.session import Context
 from controlplane.apiserver import pki
 from mesh.bus import broker
 from mesh.bus.identities import Identity, ensure_seed, save_identities
-from mesh.config import BusConfig, ServerConfig, dump
+from mesh.config import BusConfig, NetworkConfig, ServerConfig, dump
 from tests.support.cluster import free_port
 
 PATIENCE_SECONDS = 60.0
@@ -78,6 +78,7 @@ def _files(layout: Layout, broker_port: int, api_port: int) -> tuple[Path, pki.P
         bind_address="127.0.0.1",
         port=api_port,
         advertise_address="192.0.2.1",
+        network=NetworkConfig(pod_cidrs=["10.64.0.0/12"]),
         node_silence_seconds=FOREVER_SECONDS,
         fence_seconds=FOREVER_SECONDS,
     )

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from bench.cluster import client_of
-from bench.controlplane import running_control_plane
+from bench.cluster import client_of, cpu_seconds
+from bench.controlplane import ControlPlane, running_control_plane
 from bench.figures import Figure, at_least
 from bench.load import IN_FLIGHT, timed
 from bench.watching import watching
@@ -23,10 +22,10 @@ from mesh.client.client import Client
 from mesh.objects.kinds import NODES, PODS
 from mesh.objects.types import Object
 
-ROUNDS = 9
+ROUNDS = 7
 QUEUE = 5000
 NODE_COUNTS = (1000, 5000)
-BOUND = 5000
+BOUND = 2000
 SIZES = 50
 ROOMY = 100
 """Nodes that come to have room for the waiting pods."""
@@ -40,7 +39,7 @@ def measure() -> Iterator[Figure]:
         rates = [_decisions_per_second(count) for _ in range(ROUNDS)]
         yield Figure.of(f"decisions, {count} nodes", "pods/s", rates, at_least(5000))
     with running_control_plane() as plane:
-        yield from asyncio.run(_bound(plane.home))
+        yield from asyncio.run(_bound(plane))
 
 
 def _decisions_per_second(nodes: int) -> float:
@@ -56,14 +55,15 @@ def _decisions_per_second(nodes: int) -> float:
     return QUEUE / elapsed
 
 
-async def _bound(home: Path) -> list[Figure]:
+async def _bound(plane: ControlPlane) -> list[Figure]:
     nodes = NODE_COUNTS[0]
-    async with client_of(home) as client, watching(client) as pods:
+    async with client_of(plane.home) as client, watching(client) as pods:
         await timed(range(nodes), lambda number: client.create(NODES, _node(number)), IN_FLIGHT)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), cpu_seconds(plane.server_pid)
         created, _ = await timed(range(BOUND), lambda number: client.create(PODS, _pod(number)), IN_FLIGHT)
         await pods.until(lambda: len(pods.bound) >= BOUND, "pods bound while they are created")
         whole = max(pods.bound.values()) - began
+        processor = cpu_seconds(plane.server_pid) - before
         waiting = [_pod(number, selector=WAITING) for number in range(BOUND, 2 * BOUND)]
         await timed(waiting, lambda pod: client.create(PODS, pod), IN_FLIGHT)
         await pods.until(lambda: sum(map(_is_refused, pods.pods.values())) >= BOUND, "pods found to have no place")
@@ -75,6 +75,7 @@ async def _bound(home: Path) -> list[Figure]:
     return [
         Figure.of(f"pods created, {IN_FLIGHT} in flight, and bound meanwhile", "pods/s", [BOUND / created]),
         Figure.of(f"first create to last bound, {nodes} nodes", "pods/s", [BOUND / whole]),
+        Figure.of("server's processor time for each of them", "ms", [1000 * processor / BOUND]),
         Figure.of(f"{BOUND} waiting pods bound when room appears", "pods/s", [BOUND / max(late)], at_least(1000)),
         Figure.of("each of them: room to bound", "ms", [1000 * t for t in late]),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.figures import Figure
 from tests.support.cluster import RealCluster
 
-ROUNDS = 5
+ROUNDS = 3
 NODES = 3
 
 

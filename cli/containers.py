@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -18,13 +20,15 @@ from mesh.errors import Terminal
 CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "dev.covey.kind"
 HOLDER_KIND = "holder"
 _PATIENCE_SECONDS = 20.0
+_AT_A_TIME = 4
 
 
 def ensure_holders(client: docker.DockerClient, cluster: Cluster) -> None:
-    """Make the images, and run a holder for each node; those that run already are left as they are."""
+    """Make the images, and run a holder for each node; those that run already are left as they are. Several are made
+    at the same time: Docker needs half a second for each."""
     ensure_example_images(client)
-    for node in cluster.nodes:
-        _ensure_holder(client, cluster, node)
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        list(threads.map(partial(_ensure_holder, client, cluster), cluster.nodes))  # list: it raises what one raised
 
 
 def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec) -> None:
@@ -62,9 +66,10 @@ def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
     raise Terminal(f"the holder container of node {node.name} does not enter its namespace: {logs or holder.status}")
 
 
-def remove_containers(client: docker.DockerClient, cluster: str) -> int:
-    """Kill and remove every container of the cluster, the nodes' holders last; returns how many."""
-    found = client.containers.list(all=True, filters={"label": f"{CLUSTER_LABEL}={cluster}"}, ignore_removed=True)
+def remove_containers(client: docker.DockerClient, cluster: str, node: str = "") -> int:
+    """Kill and remove every container of the cluster, or of one of its nodes, the holders last; returns how many."""
+    labels = [f"{CLUSTER_LABEL}={cluster}", *([f"{NODE_LABEL}={node}"] if node else [])]
+    found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     found.sort(key=lambda c: c.labels.get(KIND_LABEL) == HOLDER_KIND)
     for container in found:
         try:

@@ -66,10 +66,14 @@ def proxy(config: ConfigFile) -> None:
 
 @app.command(rich_help_panel="Cluster")
 def up(
+    *,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, max=100, help="How many nodes; 3 at first.")] = None,
     api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
     broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
     proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    docker_socket: Annotated[
+        str, typer.Option("--docker-socket", help="URL of the Docker daemon, when the cluster is first made.")
+    ] = "unix:///var/run/docker.sock",
     name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
@@ -77,7 +81,14 @@ def up(
     from cli.up import Wanted, up
     from mesh.config import home
 
-    wanted = Wanted(name=name, nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    wanted = Wanted(
+        name=name,
+        nodes=nodes,
+        api_port=api_port,
+        broker_port=broker_port,
+        proxy_mode=proxy_mode,
+        docker_socket=docker_socket,
+    )
     cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
     typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
 

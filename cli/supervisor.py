@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def read_pid(path: Path) -> Running | None:
     except (OSError, ValueError):
         return None
     return Running(pid, started) if start_time(pid) == started else None
+
+
+def await_end(pid: int, started: int, seconds: float) -> bool:
+    """Wait for the end of somebody else's process; whether it came in time."""
+    deadline = time.monotonic() + seconds
+    while start_time(pid) == started:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def write_pid(path: Path, pid: int) -> Running:

@@ -59,7 +59,7 @@ class Deletes:
                     return await self._registry.write(resource, decision.object, item.revision), False
                 item = await self._registry.remove(resource, item)
             except RevisionMismatch:
-                await self._registry.cache(resource).catch_up()
+                await self._registry.refused(resource, item)
                 continue
             if resource is SERVICES:
                 await self._allocation.freed(item.object)

@@ -186,7 +186,7 @@ class Writes:
             try:
                 return await self._store_changed(change, agreed, new)
             except RevisionMismatch:
-                await self._registry.cache(resource).catch_up()
+                await self._registry.refused(resource, agreed)
         raise refusals.conflict(resource, route.name)
 
     async def _agreed(self, item: Item, new: Object, route: Route) -> Item:

@@ -23,7 +23,7 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
 from mesh.errors import ApiError, NotFound
 from mesh.objects.kinds import Resource
-from mesh.objects.meta import Key
+from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Plan, Read
 from mesh.plan.controller import Caches, Controller, Failure, Observed, Watch
@@ -177,10 +177,18 @@ class _Loop:
         def changed(old: Object | None, new: Object | None) -> None:
             for obj in (old, new):
                 if obj is not None:
-                    for key in watch.keys(obj, self._caches):
-                        self.ring(key)
+                    self._ring_for(watch, obj)
 
         return changed
+
+    def _ring_for(self, watch: Watch, obj: Object) -> None:
+        """Wake the keys that one object concerns."""
+        try:
+            for key in watch.keys(obj, self._caches):
+                self.ring(key)
+        except Exception:
+            # A fault of ours in one map: it may not end the resync of everything else, and with it all controllers.
+            log.exception("controller.map_failed controller=%s object=%s", self.name, key_of(obj))
 
     async def _resync(self, seconds: float) -> None:
         """Wake every key now and then, in case a doorbell was lost."""
@@ -188,8 +196,7 @@ class _Loop:
             await asyncio.sleep(self._runtime.spread(seconds))
             for watch in self._controller.watches:
                 for obj in self._informers[watch.resource].list():
-                    for key in watch.keys(obj, self._caches):
-                        self.ring(key)
+                    self._ring_for(watch, obj)
 
     async def _work(self, key: Key, queue: WorkQueue[Key], slots: asyncio.Semaphore) -> None:
         """One pass over a key, and the rest until the caches have seen its writes."""

@@ -133,13 +133,14 @@ async def running(
     *,
     engine: Engine | None = None,
     faults: Faults | None = None,
+    events_engine: Engine | None = None,
     nodes: FakeNodes | None = None,
     https: bool = False,
     advertise: str = "192.0.2.1",
     **network: Any,
 ) -> AsyncIterator[Cluster]:
     """A server with the default service account, on `engine` (a fresh one by default) over a link with `faults`."""
-    store, events = MemoryStore(engine, faults), MemoryStore()
+    store, events = MemoryStore(engine, faults), MemoryStore(events_engine)
     config = configuration(directory, 0 if https else 6443, advertise, **network)
     server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(1), https=https)
     cluster = Cluster(server)

@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from mesh.api.port import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
+from mesh.api.port import JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
+from mesh.store.memory import Engine
 from tests.support.apiserver import NOBODY, Cluster, deployment, pod, running, service
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -365,6 +366,19 @@ async def test_services_get_addresses(tmp_path: Path) -> None:
         plain = {**again, "spec": {**again["spec"], "type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP"}]}}
         await api.ok("PUT", f"{services}/b2", plain)
         await api.ok("POST", services, service("d", type="NodePort"))
+
+
+async def test_event_that_the_store_has_forgotten_is_not_found(tmp_path: Path) -> None:
+    """A server that was started after the Event was written remembers it for longer than the store does."""
+    url = "/api/v1/namespaces/default/events"
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    engine = Engine()
+    async with running(tmp_path, events_engine=engine) as api:
+        for method, body in (("PATCH", {"count": 2}), ("DELETE", None)):
+            await api.ok("POST", url, event)
+            engine.entries.clear()
+            told = (404, "NotFound", 'events "e" not found')
+            assert await api.refused(method, f"{url}/e", body, MERGE_PATCH if body else JSON) == told
 
 
 async def test_reviews_of_oneself(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from controlplane.apiserver import resourcecache, watcher
+from controlplane.apiserver.cached import Item
 from mesh.api.port import MERGE_PATCH
 from mesh.errors import Gone, NotFound, Timeout
 from mesh.objects.kinds import CONFIGMAPS as CONFIGMAP
@@ -265,3 +266,19 @@ async def test_patch_with_a_revision_this_server_has_yet_to_see_is_made_from_tha
         patch = {"metadata": {"resourceVersion": revision}, "data": {"z": "1"}}
         made = await two.ok("PATCH", f"{CONFIGMAPS}/a", patch, MERGE_PATCH)
         assert made["data"] == {"x": "1", "y": "1", "z": "1"}
+
+
+async def test_object_that_cannot_be_shown_ends_only_that_watch(tmp_path: Path) -> None:
+    def fail(type_: str, item: Item, first: bool) -> bytes:
+        raise KeyError(type_, item.path, first)
+
+    async with running(tmp_path) as api:
+        odd = watcher.Watcher(watcher.Scope("default"), bookmarks=False, encode=fail)
+        api.server.registry.objects(CONFIGMAP).add_watcher(odd)
+        watch = await api.watch(f"{CONFIGMAPS}?watch=true")
+        for name in "ab":
+            await api.ok("POST", CONFIGMAPS, labelled(name))
+        assert await events(watch, 2) == [("ADDED", "a"), ("ADDED", "b")]
+        assert orjson.loads(await anext(odd))["type"] == "ERROR"
+        with pytest.raises(StopAsyncIteration):
+            await anext(odd)

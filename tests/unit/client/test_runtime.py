@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +22,7 @@ from mesh.objects.kinds import CONFIGMAPS, EVENTS, SECRETS
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Create, Delete, Plan, Read
-from mesh.plan.controller import Observed, Watch, itself
+from mesh.plan.controller import Caches, Observed, Watch, itself
 from tests.support.api_model import ApiModel, ModelTransport
 
 pytestmark = pytest.mark.looptime
@@ -216,6 +216,23 @@ async def test_deletions_are_seen_before_the_key_runs_again() -> None:
             runtime.ring("test-controller", Key("ns", "a"))
             await asyncio.sleep(0.01)
         assert len(model.all(SECRETS)) == 2
+
+
+async def test_an_object_that_a_map_stumbles_over_does_not_end_the_resync() -> None:
+    def stumbling(obj: Object, caches: Caches) -> Iterable[Key]:
+        if key_of(obj).name == "odd":
+            raise KeyError("odd")
+        return itself(obj, caches)
+
+    transport = ModelTransport(ApiModel())
+    client = Client(transport)
+    for name in ("odd", "plain"):
+        await client.create(CONFIGMAPS, configmap(name))
+    controller = Scripted(lambda _key, _observed: NOTHING, watches=(Watch(CONFIGMAPS, stumbling),))
+    async with running(transport, controller):
+        await asyncio.sleep(2000)
+    assert [key.name for key, _ in controller.seen].count("plain") >= 3
+    assert {key.name for key, _ in controller.seen} == {"plain"}
 
 
 class Crowded(ModelTransport):
