@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -193,7 +194,19 @@ class Supervisor:
         self._keepers: dict[str, _Keeper] = {}
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT; at once where another supervisor is at work. Two would run everything twice."""
+        lock = os.open(self._run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another supervisor is at work")
+                return
+            await self._supervise()
+        finally:
+            os.close(lock)
+
+    async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         stop, again = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -44,10 +44,14 @@ class WatchdogFence:
         self._clock = clock
         self._last = self._files.read_answered()
         self._watchdog: subprocess.Popen[bytes] | None = None
+        self._untold: Guarded | None = None
 
     async def keep_watched(self) -> None:
-        """See to it that there is a watchdog, until cancelled: when somebody has killed it, nobody fences."""
+        """See to it that there is a watchdog which knows what to guard, until cancelled: when somebody has killed it,
+        nobody fences."""
         while True:
+            if self._untold is not None:
+                self.guard(self._untold)
             try:
                 if not self._files.watched():
                     self.start_watchdog()
@@ -75,12 +79,18 @@ class WatchdogFence:
             self._last = sent
 
     def guard(self, guarded: Guarded) -> None:
-        """See `Fence.guard`."""
-        self._files.write_guarded(guarded)
+        """See `Fence.guard`. While the watchdog cannot be told, on a full disk, no exclusive pod may be started."""
+        self._untold = guarded
+        try:
+            self._files.write_guarded(guarded)
+        except OSError:
+            log.exception("fence.untold directory=%s", self._directory)
+        else:
+            self._untold = None
 
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""
-        return self._clock.boottime() - self._last >= self._seconds
+        return self._untold is not None or self._clock.boottime() - self._last >= self._seconds
 
     def take_fenced(self) -> list[str]:
         """See `Fence.take_fenced`."""

@@ -16,6 +16,7 @@ from agents.node.fence_guard import WatchdogFence
 from agents.node.fence_kill import CgroupKiller
 from mesh.clock import SystemClock
 
+PODS = Guarded(1.0, {"u": "/covey/podu"})
 NOBODY = 2**22 + 1
 """A process id that the kernel does not give out."""
 
@@ -118,6 +119,28 @@ def test_the_fence_clock_moves_on_a_full_disk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "write_bytes", full)
     fence.answered(2.5)
     assert FenceFiles(tmp_path).read_answered() == 2.5
+
+
+async def test_no_exclusive_pod_starts_while_the_watchdog_cannot_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fence = WatchdogFence(tmp_path, 1e9, SystemClock())
+    fence.answered(boottime())
+    monkeypatch.setattr(fence, "start_watchdog", lambda: None)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        fence.guard(PODS)
+        assert fence.out_of_touch()
+    keeping = asyncio.create_task(fence.keep_watched())
+    async with asyncio.timeout(10):
+        while fence.out_of_touch():  # noqa: ASYNC110 - over the fence's outside
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    assert FenceFiles(tmp_path).read_guarded() == PODS
 
 
 async def test_a_watchdog_that_was_killed_comes_back(tmp_path: Path) -> None:
