@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _all(world: World) -> Iterator[tuple[str, SharedInformers]]:
-    for part in (*world.servers, *world.nodes):
+    for part in world.machines:
         if part.informers is not None:
             yield part.name, part.informers
 
@@ -70,5 +70,3 @@ def cached_objects_are_not_changed(world: World) -> str:
         except CachedObjectChanged as error:
             return f"{owner}: {error}"
     return ""
-
-

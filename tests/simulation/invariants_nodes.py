@@ -57,5 +57,3 @@ def deleted_pods_end(world: World) -> str:
                 pod = key_of(world.pods_ever[uid])
                 return f"{pod} has been gone since {gone:.1f}, and {node.name} still runs it"
     return ""
-
-

@@ -44,7 +44,9 @@ class Ledger:
             return
         for version in world.history.versions(resource, stored.key, uid):
             if version.revision >= revision and (missing := self._missing(version)):
-                world.fail(PROMISE, f"{where} was acknowledged with {missing}, but revision {version.revision} lacks it")
+                world.fail(
+                    PROMISE, f"{where} was acknowledged with {missing}, but revision {version.revision} lacks it"
+                )
 
     def _missing(self, version: Version) -> str:
         """A note that should be in a version of an object and is not."""

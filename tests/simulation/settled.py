@@ -133,5 +133,3 @@ def _controllers(world: World) -> Iterator[str]:
         yield "controllers are at work"
     if world.now - world.written_at < 5.0:
         yield "objects are being written"
-
-
