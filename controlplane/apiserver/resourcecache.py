@@ -52,7 +52,8 @@ class ResourceCache:
         self._ring: deque[Change] = deque()
         self._floor = 0
         self._snapshots: dict[tuple[int, str], list[Item]] = {}
-        self._watchers: dict[Trigger | None, set[Watcher]] = {}
+        self._watchers: dict[Trigger | None, dict[Watcher, None]] = {}
+        """In the order they came, in which they are served: the same in every run of a simulation."""
 
     # Reading
 
@@ -139,10 +140,10 @@ class ResourceCache:
     def _concerned(self, change: Change) -> Iterable[Trigger | None]:
         if len(self._watchers) <= 1:
             return tuple(self._watchers)
-        values: set[Trigger | None] = {None}
+        values: dict[Trigger | None, None] = {None: None}
         for item in (change.item, change.previous):
             if item is not None:
-                values.update((label, get(item.object)) for label, get in self._triggers.items())
+                values.update(((label, get(item.object)), None) for label, get in self._triggers.items())
         return values
 
     def expire(self, before: float, revision: int) -> None:
@@ -182,14 +183,14 @@ class ResourceCache:
 
     def add_watcher(self, watcher: Watcher) -> None:
         """Feed `watcher` with every change from now on."""
-        self._watchers.setdefault(self._trigger(watcher.scope), set()).add(watcher)
+        self._watchers.setdefault(self._trigger(watcher.scope), {})[watcher] = None
 
     def remove_watcher(self, watcher: Watcher) -> None:
         """Feed it no more."""
         trigger = self._trigger(watcher.scope)
         members = self._watchers.get(trigger)
         if members is not None:
-            members.discard(watcher)
+            members.pop(watcher, None)
             if not members:
                 del self._watchers[trigger]
 

@@ -13,6 +13,7 @@ from controlplane.controllers import deployment_sizes as sizes
 from controlplane.controllers import pods
 from mesh.objects.kinds import DEPLOYMENTS, ENDPOINTSLICES, PODS, REPLICASETS
 from mesh.objects.meta import Key, controller_of, name_of, namespace_of, uid_of
+from mesh.objects.types import Object
 from tests.simulation import invariants_caches, invariants_nodes
 from tests.simulation.history import Version
 
@@ -40,27 +41,27 @@ def promises_are_kept(world: World, new: Version, old: Version | None) -> str:
 
 def pods_never_move(world: World, new: Version, old: Version | None) -> str:
     """A pod is bound once and never moves."""
-    if not new.of(PODS) or new.object is None or not _same(new, old):
+    before = _before(new, old)
+    if not new.of(PODS) or new.object is None or before is None:
         return ""
-    assert old is not None and old.object is not None
-    was, now = old.object["spec"].get("nodeName", ""), new.object["spec"].get("nodeName", "")
+    was, now = before["spec"].get("nodeName", ""), new.object["spec"].get("nodeName", "")
     return f"{new.path} was on {was} and is on {now!r}" if was and was != now else ""
 
 
 def ended_pods_stay_ended(world: World, new: Version, old: Version | None) -> str:
     """A pod that has succeeded or failed has done so for good."""
-    if not new.of(PODS) or new.object is None or not _same(new, old):
+    before = _before(new, old)
+    if not new.of(PODS) or new.object is None or before is None:
         return ""
-    assert old is not None and old.object is not None
-    was, now = pods.phase(old.object), pods.phase(new.object)
+    was, now = pods.phase(before), pods.phase(new.object)
     return f"{new.path} was {was} and is {now}" if was in {"Succeeded", "Failed"} and was != now else ""
 
 
-def _same(new: Version, old: Version | None) -> bool:
-    """Whether both are versions of one object."""
-    if new.object is None or old is None or old.object is None:
-        return False
-    return uid_of(new.object) == uid_of(old.object)
+def _before(new: Version, old: Version | None) -> Object | None:
+    """The same object as it was before; None when it is new, or gone."""
+    if new.object is None or old is None or old.object is None or uid_of(new.object) != uid_of(old.object):
+        return None
+    return old.object
 
 
 def rollouts_keep_their_bounds(world: World, new: Version, old: Version | None) -> str:
@@ -71,9 +72,8 @@ def rollouts_keep_their_bounds(world: World, new: Version, old: Version | None) 
     """
     if not new.of(REPLICASETS) or new.object is None:
         return ""
-    owner = controller_of(new.object)
-    before = sizes.size(old.object) if old is not None and old.object is not None and _same(new, old) else 0
-    after = sizes.size(new.object)
+    owner, earlier = controller_of(new.object), _before(new, old)
+    before, after = 0 if earlier is None else sizes.size(earlier), sizes.size(new.object)
     if owner is None or after == before:
         return ""
     namespace = namespace_of(new.object)
@@ -88,6 +88,8 @@ def rollouts_keep_their_bounds(world: World, new: Version, old: Version | None) 
     available = sizes.available(new.object)
     staying = sum(min(sizes.size(rs), sizes.available(rs)) for rs in siblings)
     least = min(b.least_available for b in bounds)
+    if any(deployment["spec"]["strategy"]["type"] == "Recreate" for deployment in wanted):
+        least = 0
     if after < before and after < available and staying < least:
         return f"{new.path} shrank from {before} to {after}: {staying} stay available, where {least} have to"
     return ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _all(world: World) -> Iterator[tuple[str, SharedInformers]]:
-    for part in (*world.servers, *world.nodes):
+    for part in world.machines:
         if part.informers is not None:
             yield part.name, part.informers
 

@@ -125,7 +125,8 @@ class Node:
 
     def start_agent(self) -> None:
         """Start the agent, with what it finds on the machine."""
-        assert self.powered and not self.agent_running
+        assert self.powered
+        assert not self.agent_running
         self._life += 1
         self.agent_running = True
         memory_bus = self._world.broker.connect(self.identity)

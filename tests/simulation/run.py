@@ -67,26 +67,36 @@ async def _play(loop: VirtualLoop, seed: int, directory: Path, *, faults: bool) 
 
 async def _story(world: World, *, faults: bool) -> None:
     """From power on to power off, or to the first failure."""
-    looking = asyncio.create_task(_look(world))
     world.start()
+    looking = asyncio.create_task(_look(world))
+    telling = asyncio.create_task(_tell(world, faults=faults))
+    failing = asyncio.create_task(world.failed.wait())
+    await asyncio.wait((telling, failing), return_when=asyncio.FIRST_COMPLETED)
+    for task in (looking, telling, failing):
+        task.cancel()
+    await asyncio.wait((looking, telling, failing))
+    await world.stop()
+    if not telling.cancelled():
+        telling.result()
+
+
+async def _tell(world: World, *, faults: bool) -> None:
+    """Start, storm and calm."""
+    if not await _until(world, lambda: _started(world), _START_WITHIN):
+        world.fail("The cluster starts.", "; ".join(unsettled(world)) or "it has not come up")
     users = [User(world, identity) for identity in CLIENTS]
+    for user in users[:-1]:
+        user.start(user.do_things)
+    users[-1].start(users[-1].keep)
     try:
-        if not await _until(world, lambda: _started(world), _START_WITHIN):
-            world.fail("The cluster starts.", "; ".join(unsettled(world)) or "it has not come up")
-            return
-        for user in users[:-1]:
-            user.start(user.do_things)
-        users[-1].start(users[-1].keep)
         await (Storm(world).rage(STORM_SECONDS) if faults else asyncio.sleep(STORM_SECONDS))
+    finally:
         for user in users:
             await user.stop()
-        await _tidy(world)
-        if not await _until(world, lambda: not unsettled(world), WITHIN):
-            world.fail(SETTLED, f"after {WITHIN:.0f} s: " + "; ".join(unsettled(world)))
-        world.look()
-    finally:
-        looking.cancel()
-        await world.stop()
+    await _tidy(world)
+    if not await _until(world, lambda: not unsettled(world), WITHIN):
+        world.fail(SETTLED, f"after {WITHIN:.0f} s: " + "; ".join(unsettled(world)))
+    world.look()
 
 
 def _started(world: World) -> bool:
@@ -104,9 +114,9 @@ async def _tidy(world: World) -> None:
 
 
 async def _until(world: World, condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition has come about in time; False also when an invariant failed meanwhile."""
+    """Whether the condition has come about in time."""
     end = world.now + seconds
-    while world.failure is None and world.now < end:
+    while world.now < end:
         if condition():
             return True
         await asyncio.sleep(LOOK_SECONDS)
@@ -114,7 +124,7 @@ async def _until(world: World, condition: Callable[[], bool], seconds: float) ->
 
 
 async def _look(world: World) -> None:
-    while world.failure is None:
+    while True:
         world.look()
         await asyncio.sleep(LOOK_SECONDS)
 

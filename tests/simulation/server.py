@@ -46,7 +46,7 @@ class Server:
         self._world = world
         self._life = 0
         self._process: Process | None = None
-        self._stores: tuple[MemoryStore, ...] = ()
+        self._stores: tuple[MemoryStore, MemoryStore] | None = None
 
     def start(self) -> None:
         """Begin a new life."""
@@ -54,11 +54,11 @@ class Server:
         self._life += 1
         self.running = True
         world = self._world
-        self._stores = (MemoryStore(world.engine, self.link), MemoryStore(world.events_engine, self.link))
+        stores = (MemoryStore(world.engine, self.link), MemoryStore(world.events_engine, self.link))
+        self._stores = stores
         memory_bus = world.broker.connect(self.identity, server=True)
         if self.identity in world.cut_off:
             memory_bus.set_connected(up=False)
-        stores = self._stores
 
         async def cut() -> None:
             for store in stores:
@@ -67,7 +67,7 @@ class Server:
 
         process = Process(f"{self.name}/{self._life}", cut)
         self._process = process
-        process.spawn(self._main(ProcessBus(memory_bus, process), process))
+        process.spawn(self._main(ProcessBus(memory_bus, process), stores, process))
 
     async def crash(self) -> None:
         """Kill -9."""
@@ -78,12 +78,12 @@ class Server:
 
     def store_reconnected(self) -> None:
         """The link to the store is up again."""
-        for store in self._stores:
+        for store in self._stores or ():
             store.reconnected()
 
-    async def _main(self, bus: ProcessBus, process: Process) -> None:
+    async def _main(self, bus: ProcessBus, stores: tuple[MemoryStore, MemoryStore], process: Process) -> None:
         try:
-            await self._serve(bus)
+            await self._serve(bus, stores)
         except CoveyError as error:
             self._world.trace.note(self.name, f"ended: {error}")
         except Exception as error:  # noqa: BLE001 - whatever ends a server is for the trace to tell
@@ -97,13 +97,13 @@ class Server:
         if not self.running:
             self.start()
 
-    async def _serve(self, bus: ProcessBus) -> None:
+    async def _serve(self, bus: ProcessBus, stores: tuple[MemoryStore, MemoryStore]) -> None:
         world = self._world
         rng = world.rng(f"{self.name} life {self._life}")
         hub = StreamHub(bus)
         await hub.start()
         calls = NodeCaller(bus, hub)
-        running = await start(world.server_config, *self._stores, calls, clock=self.clock, rng=rng, https=False)
+        running = await start(world.server_config, *stores, calls, clock=self.clock, rng=rng, https=False)
         front = ApiServer(bus, hub, running.api, world.users.get)
         await front.start()
         world.trace.note(self.name, "ready")

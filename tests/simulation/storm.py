@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.simulation.world import CLIENTS
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.simulation.server import Server
     from tests.simulation.world import World
 
-Fault = Callable[[], AbstractAsyncContextManager[None]]
 T = TypeVar("T")
 
 AT_A_TIME = 3
@@ -35,32 +34,35 @@ class Storm:
         self._world = world
         self._rng: random.Random = world.rng("storm")
         self._busy: set[str] = set()
-        self._faults: list[tuple[int, Callable[[], AbstractAsyncContextManager[None] | None]]] = [
-            (3, self._bad_weather),
-            (4, self._node_cut),
-            (4, self._node_silent),
-            (2, self._server_cut),
-            (1, self._broker_away),
-            (3, self._store_trouble),
-            (2, self._store_away),
-            (3, self._server_crash),
-            (3, self._agent_crash),
-            (2, self._runtime_away),
-            (3, self._container_crash),
-            (2, self._power_cut),
-            (2, self._wrong_clock),
+        anything: list[tuple[int, Callable[[], Any], Callable[[Any], AbstractAsyncContextManager[None]]]] = [
+            (3, self._sky, self._bad_weather),
+            (4, self._node, self._cut),
+            (4, self._node, self._silent),
+            (2, self._server, self._cut),
+            (1, self._broker, self._no_broker),
+            (3, self._server, self._store_trouble),
+            (2, self._server, self._no_store),
+            (3, self._server, self._server_crash),
+            (3, self._node, self._agent_crash),
+            (2, self._node, self._no_power),
+            (2, self._node, self._no_runtime),
+            (3, self._node, self._container_crash),
+            (1, self._node, self._wrong_clock),
+            (1, self._server, self._wrong_clock),
         ]
+        self._weights = [weight for weight, _, _ in anything]
+        self._faults = [(place, fault) for _, place, fault in anything]
+        """Where something may go wrong, and what."""
 
     async def rage(self, seconds: float) -> None:
         """Break things until the time is up, then mend them all."""
         end = self._world.now + seconds
-        weights = [weight for weight, _ in self._faults]
         async with asyncio.TaskGroup() as tasks:
-            while self._world.now < end and self._world.failure is None:
+            while self._world.now < end:
                 await asyncio.sleep(self._rng.uniform(0.5, 4.0))
-                (_, draw), *_ = self._rng.choices(self._faults, weights)
-                if len(self._world.faults) < AT_A_TIME and (fault := draw()) is not None:
-                    tasks.create_task(self._last(fault, self._seconds()))
+                (choose, fault), *_ = self._rng.choices(self._faults, self._weights)
+                if len(self._world.faults) < AT_A_TIME and (place := choose()) is not None:
+                    tasks.create_task(self._last(fault(place), self._seconds()))
 
     def _seconds(self) -> float:
         """How long a fault lasts: mostly short."""
@@ -87,6 +89,13 @@ class Storm:
         found = [thing for thing in things if name(thing) not in self._busy]
         return self._rng.choice(found) if found else None
 
+    def _sky(self) -> str | None:
+        return None if "the weather" in self._busy else "the weather"
+
+    def _broker(self) -> str | None:
+        """The broker, if nothing else is wrong."""
+        return None if self._busy else "the broker"
+
     def _node(self) -> Node | None:
         return self._free(self._world.nodes, lambda node: node.name)
 
@@ -98,14 +107,11 @@ class Storm:
 
     # Faults of the bus
 
-    def _bad_weather(self) -> AbstractAsyncContextManager[None] | None:
-        return None if "weather" in self._busy else self._in_bad_weather()
-
     @asynccontextmanager
-    async def _in_bad_weather(self) -> AsyncIterator[None]:
+    async def _bad_weather(self, sky: str) -> AsyncIterator[None]:
         """Messages are lost, doubled and late."""
         weather, rng = self._world.weather, self._rng
-        async with self._named("bad weather", "weather"):
+        async with self._named("bad weather", sky):
             weather.loss, weather.duplicates = rng.choice((0.0, 0.02, 0.1)), rng.choice((0.0, 0.05))
             weather.slowness = rng.choice((0.05, 0.3, 1.0))
             try:
@@ -113,52 +119,37 @@ class Storm:
             finally:
                 weather.loss = weather.duplicates = weather.slowness = 0.0
 
-    def _node_cut(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        return node and self._cut(node.name, node.identity)
-
-    def _server_cut(self) -> AbstractAsyncContextManager[None] | None:
-        server = self._server()
-        return server and self._cut(server.name, server.identity)
-
     @asynccontextmanager
-    async def _cut(self, name: str, identity: str) -> AsyncIterator[None]:
+    async def _cut(self, machine: Node | Server) -> AsyncIterator[None]:
         """The connection to the broker breaks, and is seen to."""
-        async with self._named(f"{name} is cut off", name):
-            self._world.cut(identity)
+        async with self._named(f"{machine.name} is cut off", machine.name):
+            self._world.cut(machine.identity)
             try:
                 yield
             finally:
-                self._world.heal(identity)
-
-    def _node_silent(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        return node and self._silent(node.name, node.identity)
+                self._world.heal(machine.identity)
 
     @asynccontextmanager
-    async def _silent(self, name: str, identity: str) -> AsyncIterator[None]:
+    async def _silent(self, node: Node) -> AsyncIterator[None]:
         """Messages vanish, to it, from it or both, and nobody is told."""
         ways = self._rng.choice((("mute",), ("deaf",), ("mute", "deaf")))
         sets = [getattr(self._world.weather, way) for way in ways]
-        async with self._named(f"{name} is {' and '.join(ways)}", name):
+        async with self._named(f"{node.name} is {' and '.join(ways)}", node.name):
             for members in sets:
-                members.add(identity)
+                members.add(node.identity)
             try:
                 yield
             finally:
                 for members in sets:
-                    members.discard(identity)
-
-    def _broker_away(self) -> AbstractAsyncContextManager[None] | None:
-        return None if self._busy else self._without_broker()
+                    members.discard(node.identity)
 
     @asynccontextmanager
-    async def _without_broker(self) -> AsyncIterator[None]:
+    async def _no_broker(self, broker: str) -> AsyncIterator[None]:
         """The broker is down, and with it the store, which lies in it."""
         world = self._world
-        everybody = [part.identity for part in (*world.servers, *world.nodes)] + list(CLIENTS)
-        async with self._named("the broker is away", "broker"):
-            self._busy.update(part.name for part in (*world.servers, *world.nodes))
+        everybody = [part.identity for part in world.machines] + list(CLIENTS)
+        async with self._named(f"{broker} is away", broker):
+            self._busy.update(part.name for part in world.machines)
             for identity in everybody:
                 world.cut(identity)
             for server in world.servers:
@@ -171,16 +162,12 @@ class Storm:
                     server.store_reconnected()
                 for identity in everybody:
                     world.heal(identity)
-                self._busy.difference_update(part.name for part in (*world.servers, *world.nodes))
+                self._busy.difference_update(part.name for part in world.machines)
 
     # Faults of the store
 
-    def _store_trouble(self) -> AbstractAsyncContextManager[None] | None:
-        server = self._server()
-        return server and self._in_store_trouble(server)
-
     @asynccontextmanager
-    async def _in_store_trouble(self, server: Server) -> AsyncIterator[None]:
+    async def _store_trouble(self, server: Server) -> AsyncIterator[None]:
         """Writes are refused, late, or done without an answer."""
         link, rng = server.link, self._rng
         async with self._named(f"{server.name} has trouble with the store", server.name):
@@ -191,12 +178,8 @@ class Storm:
             finally:
                 link.loss, link.slowness = dict.fromkeys(link.loss, 0.0), 0.0
 
-    def _store_away(self) -> AbstractAsyncContextManager[None] | None:
-        server = self._server()
-        return server and self._without_store(server)
-
     @asynccontextmanager
-    async def _without_store(self, server: Server) -> AsyncIterator[None]:
+    async def _no_store(self, server: Server) -> AsyncIterator[None]:
         """One server cannot reach the store."""
         async with self._named(f"{server.name} cannot reach the store", server.name):
             server.link.connected = False
@@ -208,12 +191,8 @@ class Storm:
 
     # Deaths
 
-    def _server_crash(self) -> AbstractAsyncContextManager[None] | None:
-        server = self._server()
-        return server and self._crashed_server(server)
-
     @asynccontextmanager
-    async def _crashed_server(self, server: Server) -> AsyncIterator[None]:
+    async def _server_crash(self, server: Server) -> AsyncIterator[None]:
         async with self._named(f"{server.name} has crashed", server.name):
             await server.crash()
             try:
@@ -222,12 +201,8 @@ class Storm:
                 if not server.running:
                     server.start()
 
-    def _agent_crash(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        return node and self._crashed_agent(node)
-
     @asynccontextmanager
-    async def _crashed_agent(self, node: Node) -> AsyncIterator[None]:
+    async def _agent_crash(self, node: Node) -> AsyncIterator[None]:
         """Containers go on."""
         async with self._named(f"the agent of {node.name} has crashed", node.name):
             await node.crash_agent()
@@ -236,12 +211,8 @@ class Storm:
             finally:
                 node.start_agent()
 
-    def _power_cut(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        return node and self._without_power(node)
-
     @asynccontextmanager
-    async def _without_power(self, node: Node) -> AsyncIterator[None]:
+    async def _no_power(self, node: Node) -> AsyncIterator[None]:
         async with self._named(f"{node.name} has no power", node.name):
             await node.lose_power()
             try:
@@ -251,12 +222,8 @@ class Storm:
 
     # Faults of a node's own
 
-    def _runtime_away(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        return node and self._without_runtime(node)
-
     @asynccontextmanager
-    async def _without_runtime(self, node: Node) -> AsyncIterator[None]:
+    async def _no_runtime(self, node: Node) -> AsyncIterator[None]:
         """The container daemon does not answer; containers go on."""
         async with self._named(f"the runtime of {node.name} is away", node.name):
             node.runtime.disconnect()
@@ -265,19 +232,17 @@ class Storm:
             finally:
                 node.runtime.away = False
 
-    def _container_crash(self) -> AbstractAsyncContextManager[None] | None:
-        node = self._node()
-        if node is not None and (running := sorted(node.runtime.running())):
+    @asynccontextmanager
+    async def _container_crash(self, node: Node) -> AsyncIterator[None]:
+        """One container ends by itself; that is over at once."""
+        if running := sorted(node.runtime.running()):
             chosen = self._rng.choice(running)
             self._world.trace.note("fault", f"container {chosen} on {node.name} crashes")
             node.runtime.crash(chosen, oom_killed=self._rng.random() < 0.3)
-
-    def _wrong_clock(self) -> AbstractAsyncContextManager[None] | None:
-        machine: Node | Server | None = self._node() if self._rng.random() < 0.7 else self._server()
-        return machine and self._with_wrong_clock(machine)
+        yield
 
     @asynccontextmanager
-    async def _with_wrong_clock(self, machine: Node | Server) -> AsyncIterator[None]:
+    async def _wrong_clock(self, machine: Node | Server) -> AsyncIterator[None]:
         """Somebody sets the wall clock wrong, and right again later."""
         seconds = self._rng.choice((-1.0, 1.0)) * self._rng.choice((1.0, 10.0, 60.0, 3600.0))
         async with self._named(f"the clock of {machine.name} is wrong by {seconds:+.0f} s", machine.name):

@@ -11,10 +11,13 @@ class Trace:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.closed = False
+        """A failure is the last event: what comes after it explains nothing."""
 
     def note(self, who: str, what: str) -> None:
         """Something happened, now."""
-        self.lines.append(f"{asyncio.get_running_loop().time():9.3f} {who:12} {what}")
+        if not self.closed:
+            self.lines.append(f"{asyncio.get_running_loop().time():9.3f} {who:12} {what}")
 
     def digest(self) -> str:
         """Short, and equal only for equal traces."""

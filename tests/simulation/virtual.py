@@ -1,8 +1,8 @@
 """An event loop on virtual time, and the clocks of simulated machines.
 
 Nothing in it depends on the real time or on memory addresses: the loop never waits, it moves its clock to the next
-timer; tasks and futures hash by their serial number, so that sets of them have the same order in every run. No sockets and
-no threads: a loop that has nothing more to do is a deadlock, and says so.
+timer; tasks and futures hash by their serial number, so that sets of them have the same order in every run. There are
+no sockets and no threads: a loop that has nothing more to do is a deadlock, and says so.
 """
 
 from __future__ import annotations

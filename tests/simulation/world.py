@@ -99,6 +99,11 @@ class World:
             await server.crash()
 
     @property
+    def machines(self) -> list[Server | Node]:
+        """All servers and nodes."""
+        return [*self.servers, *self.nodes]
+
+    @property
     def now(self) -> float:
         """Virtual seconds since the beginning."""
         return asyncio.get_running_loop().time()
@@ -141,6 +146,7 @@ class World:
             details += "\n" + "".join(traceback.format_exception(error))
         self.failure = Failure(invariant, details, self.now)
         self.trace.note("FAILURE", f"{invariant} {details.splitlines()[0]}")
+        self.trace.closed = True
         self.failed.set()
 
     def _written(self, new: Version, old: Version | None) -> None:
