@@ -31,7 +31,7 @@ STOP_SECONDS = 20.0
 def end_nodes(layout: Layout, cluster: Cluster, gone: Sequence[NodeSpec]) -> None:
     """Stop the processes of these nodes, remove their containers and their files."""
     names = {f"{process}-{node.name}" for node in gone for process in ("agent", "proxy")}
-    _stop(layout, names)
+    stop(layout, names)
     client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
     try:
         for node in gone:
@@ -64,7 +64,7 @@ def _remove_cgroups(name: str) -> None:
             top.parent.rmdir()
 
 
-def _stop(layout: Layout, names: set[str]) -> None:
+def stop(layout: Layout, names: set[str]) -> None:
     """The supervisor stops what is no longer in its list; without one this does."""
     write_processes(layout.run, [spec for spec in read_processes(layout.run) if spec.name not in names])
     supervisor = supervisor_pid(layout.home)
