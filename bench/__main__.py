@@ -36,8 +36,8 @@ PARTS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the parts asked for, all without any, in order."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parts asked for, all without any, in order; 1 when one of them could not be measured."""
     lines = "\n".join(f"  {name:10} {about}" for name, (_, about) in PARTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -54,13 +54,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     for key, value in measured_on.items():
         console.print(f"{key:12} {value}", highlight=False)
     measured: dict[str, list[Figure]] = {}
+    failed: dict[str, str] = {}
     for part in parts:
-        measured[part] = _run(part, console)
+        try:
+            measured[part] = _run(part, console)
+        except (RuntimeError, ExceptionGroup) as error:  # what the others measured is still worth having
+            failed[part] = str(error)
+            console.print_exception()
     figures = {part: [figure.as_json() for figure in figures] for part, figures in measured.items()}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%dT%H%M%S.json", time.gmtime())
-    path.write_text(json.dumps({"machine": measured_on, "parts": figures}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": measured_on, "parts": figures, "failed": failed}, indent=2) + "\n")
     console.print(f"written to {path}", highlight=False)
+    return 1 if failed else 0
 
 
 def _run(part: str, console: Console) -> list[Figure]:
@@ -87,4 +93,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import aiohttp
 from yarl import URL
 
-from bench.cluster import client_of
+from bench.cluster import client_of, pss_mb
 from bench.controlplane import ControlPlane, running_control_plane
 from bench.figures import Figure, at_most
 from bench.load import figures_of
@@ -41,6 +41,8 @@ def measure() -> Iterator[Figure]:
 async def _measured(plane: ControlPlane) -> list[Figure]:
     async with client_of(plane.home) as client:
         figures = await _requests(client)
+        for role, pid in (("control plane", plane.server_pid), ("nats-server", plane.broker_pid)):
+            figures.append(Figure.of(f"memory with {PODS_STORED} pods stored, {role}", "MB PSS", [pss_mb(pid)]))
         figures += await _lists(plane)
         return figures + await _fan_out(plane, client)
 

@@ -14,6 +14,7 @@ namespace would become the node's, gets a fresh and empty one from Docker with e
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterable
@@ -160,7 +161,7 @@ def _bind_machine_namespace(cluster: str) -> None:
     if netns.same(path, "/proc/thread-self/ns/net"):
         return
     _unbind_machine_namespace(cluster)
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     _run("mount", "--bind", "/proc/self/ns/net", str(path))
 
@@ -169,7 +170,12 @@ def _unbind_machine_namespace(cluster: str) -> None:
     path = netns.machine_path(cluster)
     if os.path.ismount(path):
         _run("umount", str(path))
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return  # somebody's copy of /run (a chroot's) has it mounted too: an empty file stays, and is used again
     if path.parent.exists():
         path.parent.rmdir()
 
