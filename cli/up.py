@@ -64,9 +64,9 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     known = read_cluster(layout)
     cluster = _planned(wanted, known)
     if supervisor_pid(layout.home) is None:
-        ports = [("0.0.0.0", cluster.api_port, "api")]
-        if read_pid(layout.run / "server.pid") is None:
-            preflight.require(lambda: preflight.check_ports(ports))
+        wanted_ports = (("server.pid", cluster.api_port, "api"), ("nats.pid", cluster.broker_port, "broker"))
+        ports = [("0.0.0.0", port, use) for file, port, use in wanted_ports if read_pid(layout.run / file) is None]
+        preflight.require(lambda: preflight.check_ports(ports))
     layout.make()
     save_cluster(layout, cluster)
     say(f"nodes: {', '.join(n.name for n in cluster.nodes)}")

@@ -33,7 +33,7 @@ def test_drain_moves_pods_and_uncordon_lets_them_back(space: Space, node: str) -
     assert not [p for p in space.get("pods")["items"] if p["spec"].get("nodeName") == node
                 and "deletionTimestamp" not in p["metadata"]]  # fmt: skip
     space.kubectl("rollout", "status", "deploy/web")
-    space.kubectl("run", "bare", "--image=covey/hello:1", f"--overrides={{\"spec\":{{\"nodeName\":\"{node}\"}}}}")
+    space.kubectl("run", "bare", "--image=covey/hello:1", f'--overrides={{"spec":{{"nodeName":"{node}"}}}}')
     space.running("bare")
     assert "cannot delete Pods that declare no controller (use --force to override)" in space.cluster.refused(
         "kubectl", "drain", node
@@ -54,5 +54,12 @@ def test_taints_keep_pods_away(space: Space, node: str) -> None:
 
 def test_describe_node(cluster: RealCluster, node: str) -> None:
     told = cluster.kubectl("describe", "node", node)
-    for part in ("Conditions:", "KubeletReady", "Allocatable:", "PodCIDR:", "Non-terminated Pods:", "Allocated resources:"):
+    for part in (
+        "Conditions:",
+        "KubeletReady",
+        "Allocatable:",
+        "PodCIDR:",
+        "Non-terminated Pods:",
+        "Allocated resources:",
+    ):
         assert part in told

@@ -1,4 +1,4 @@
-"""kubectl as a user knows it, on objects: get, describe, apply, create, edit, patch, scale, rollout, label, wait, explain."""
+"""kubectl as a user knows it, on objects: get, describe, apply, create, edit, patch, scale, rollout, label, wait."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ def test_scale_and_set_image(space: Space) -> None:
     await_(lambda: not space.get("pods")["items"] or None, what="the pods to go with their Deployment")
 
 
-def test_three_kinds_of_patch_and_an_editor(
-    space: Space, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_three_kinds_of_patch_and_an_editor(space: Space, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     space.apply(WEB)
 
     def replicas() -> int:
@@ -107,7 +105,7 @@ def test_three_kinds_of_patch_and_an_editor(
     monkeypatch.setenv("EDITOR", str(editor))
     assert space.kubectl("edit", "deployment", "web") == "deployment.apps/web edited\n"
     assert replicas() == 2
-    assert "replaced" in space.kubectl("replace", "-f", "-", text=WEB.split("---")[0])
+    assert "replaced" in space.kubectl("replace", "-f", "-", text=WEB.split("---", maxsplit=1)[0])
 
 
 def test_labels_annotations_and_selectors(space: Space) -> None:
@@ -128,7 +126,10 @@ def test_create_without_a_manifest(space: Space) -> None:
     space.kubectl("create", "deployment", "web", "--image=covey/hello:1", "--port=8080")
     space.kubectl("create", "secret", "generic", "key", "--from-literal=password=hidden")
     space.kubectl("create", "serviceaccount", "robot")
-    assert space.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080", "--type=NodePort") == "service/web exposed\n"
+    assert (
+        space.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080", "--type=NodePort")
+        == "service/web exposed\n"
+    )
     service = space.get("service", "web")["spec"]
     assert (service["ports"][0]["targetPort"], service["selector"]) == (8080, {"app": "web"})
     assert 30000 <= service["ports"][0]["nodePort"] <= 32767
@@ -148,7 +149,7 @@ def test_tables_are_the_servers(space: Space) -> None:
         return space.kubectl("get", *arguments).splitlines()[0].split()
 
     assert header("pods") == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
-    wide = "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES".split()
+    wide = ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED", "NODE", "READINESS", "GATES"]
     assert header("pods", "-o", "wide") == wide
     assert header("deployment") == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
     assert header("rs") == ["NAME", "DESIRED", "CURRENT", "READY", "AGE"]
@@ -217,7 +218,7 @@ def test_what_the_cluster_is(cluster: RealCluster, space: Space) -> None:
     assert f"system:serviceaccount:{space.name}:default" in cluster.kubectl(*robot, "auth", "whoami")
     with pytest.raises(AssertionError, match="\nno\n"):
         cluster.kubectl(*robot, "auth", "can-i", "delete", "pods")
-    assert "cannot list resource \"pods\" in API group \"\"" in cluster.refused("kubectl", *robot, "get", "pods")
+    assert 'cannot list resource "pods" in API group ""' in cluster.refused("kubectl", *robot, "get", "pods")
     assert cluster.kubectl("get", "--raw", "/readyz") == "ok"
 
 
@@ -234,7 +235,10 @@ def _without_user(cluster: RealCluster) -> str:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (("autoscale", "deployment", "web", "--max=3", "--cpu=50%"), "the server could not find the requested resource"),
+        (
+            ("autoscale", "deployment", "web", "--max=3", "--cpu=50%"),
+            "the server could not find the requested resource",
+        ),
         (("top", "pods"), "Metrics API not available"),
         (("top", "nodes"), "Metrics API not available"),
         (("apply", "--server-side", "-f", "-"), "server-side apply is not supported by this server yet"),

@@ -27,7 +27,9 @@ def test_logs(space: Space) -> None:
 
 
 def test_a_log_is_followed_and_survives_a_restart(space: Space) -> None:
-    space.apply(pod("ticker", "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo tick $i; sleep 0.1; done; echo last; exit 1"))
+    space.apply(
+        pod("ticker", "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo tick $i; sleep 0.1; done; echo last; exit 1")
+    )
     space.running("ticker")
     with space.start("kubectl", "logs", "-f", "ticker") as log:
         log.line(lambda line: line == "tick 5")
@@ -43,7 +45,9 @@ def test_exec(space: Space) -> None:
     space.running("shell")
     assert space.kubectl("exec", "shell", "--", "echo", "a  b", "$HOME") == "a  b $HOME\n"
     assert space.kubectl("exec", "-i", "shell", "--", "sh", text="echo one\necho two\n") == "one\ntwo\n"
-    assert "command terminated with exit code 3" in space.refused("kubectl", "exec", "shell", "--", "sh", "-c", "exit 3")
+    assert "command terminated with exit code 3" in space.refused(
+        "kubectl", "exec", "shell", "--", "sh", "-c", "exit 3"
+    )
     told = space.refused("kubectl", "exec", "shell", "--", "/no/such/program")
     assert "no such file or directory" in told
     assert 'pods "none" not found' in space.refused("kubectl", "exec", "none", "--", "true")
@@ -87,9 +91,13 @@ def test_port_forward(space: Space) -> None:
 
 
 def test_run_and_wait_for_its_answer(space: Space) -> None:
-    said = space.kubectl("run", "one", "--image=covey/busybox:1", "--restart=Never", "-i", "--rm", "-q", "--", "echo", "hi")
+    said = space.kubectl(
+        "run", "one", "--image=covey/busybox:1", "--restart=Never", "-i", "--rm", "-q", "--", "echo", "hi"
+    )
     assert said.splitlines()[0] == "hi"
     assert 'pods "one" not found' in space.refused("kubectl", "get", "pod", "one")
-    space.kubectl("run", "two", "--image=covey/busybox:1", "--restart=Never", "--env=A=b", "--command", "--", "sh", "-c", "exit 4")
+    space.kubectl(
+        "run", "two", "--image=covey/busybox:1", "--restart=Never", "--env=A=b", "--command", "--", "sh", "-c", "exit 4"
+    )
     space.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/two", "--timeout=60s", within=90)
     assert space.waiting("two", "Error")["exitCode"] == 4

@@ -115,9 +115,7 @@ class Space:
     @contextmanager
     def start(self, command: str, *arguments: str) -> Iterator[Running]:
         """A command that goes on, stopped in the end."""
-        line = (
-            [*KUBECTL, "-n", self.name, *arguments] if command == "kubectl" else [*COVEY, *self._placed(arguments)]
-        )
+        line = [*KUBECTL, "-n", self.name, *arguments] if command == "kubectl" else [*COVEY, *self._placed(arguments)]
         pipe = subprocess.PIPE
         environment = {**self.cluster.environment, "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(
