@@ -1,4 +1,4 @@
-"""kubectl as a user knows it, on objects: get, describe, apply, create, edit, patch, scale, rollout, wait, explain."""
+"""kubectl as a user knows it, on objects: get, describe, apply, create, edit, patch, scale, rollout, label, wait."""
 
 from __future__ import annotations
 
