@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 BIN := .venv/bin
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=COVEY_HOME)
 
 help: ## what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +25,10 @@ test: ## every test (installs and starts what it needs)
 
 quickstart: ## a cluster of three nodes on this machine, serving a page
 	@bash scripts/bootstrap.sh all
-	$(PYTHON) -m cli.main quickstart
+	$(AS_ROOT) $(PYTHON) -m cli.main quickstart
 
 down: ## remove everything the cluster made on this machine
-	$(PYTHON) -m cli.main down
+	$(AS_ROOT) $(PYTHON) -m cli.main down
 
 bench: ## measure, and compare with what else is there
 	@bash scripts/bootstrap.sh all

@@ -10,6 +10,7 @@ from agents.node.machine import Machine, Pressure
 from agents.node.ports import Image, RuntimeInfo
 from mesh.config import AgentConfig
 from mesh.objects.meta import format_time
+from mesh.objects.quantity import canonical
 from mesh.objects.types import Object
 
 VERSION = "v1.36.0"
@@ -35,14 +36,15 @@ class Condition:
 
 
 def capacity(config: AgentConfig, machine: Machine) -> dict[str, str]:
-    """What the machine has, with the configuration's overrides."""
+    """What the machine has, with the configuration's overrides, in canonical form: the API shows no other, and a
+    status that differs in form alone would be written again and again."""
     found = {
         "cpu": str(machine.cpus),
         "memory": f"{machine.memory >> 10}Ki",
         "ephemeral-storage": f"{machine.disk >> 10}Ki",
         "pods": str(config.max_pods),
     }
-    return found | config.capacity
+    return {name: canonical(amount) for name, amount in (found | config.capacity).items()}
 
 
 def new_node(config: AgentConfig, machine: Machine, identity: str) -> Object:

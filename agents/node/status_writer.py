@@ -11,6 +11,7 @@ import logging
 from agents.node.status import status_patch
 from mesh.api.port import STRATEGIC_MERGE_PATCH
 from mesh.client.client import Client
+from mesh.client.informer import revision_of
 from mesh.errors import ApiError, Conflict, NotFound, Unavailable
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import name_of, namespace_of, uid_of
@@ -28,7 +29,7 @@ class StatusWriter:
         self._client = client
         self._wanted: dict[str, tuple[Object, Object]] = {}
         self._shown: dict[str, Object] = {}
-        """By UID: the status that the API is known to hold."""
+        """By UID: the newest version of the pod that the API is known to hold."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def report(self, pod: Object, status: Object) -> None:
@@ -49,13 +50,15 @@ class StatusWriter:
             del self._tasks[uid]
 
     def _base(self, pod: Object) -> Object:
-        shown: Object = self._shown.get(uid_of(pod)) or pod.get("status") or {}
+        shown: Object = self._shown.get(uid_of(pod), pod).get("status") or {}
         return shown
 
     def seen(self, pod: Object) -> None:
-        """The informer has seen the pod: what the API shows is now known, unless a write is under way."""
-        if uid_of(pod) not in self._tasks:
-            self._shown[uid_of(pod)] = pod.get("status") or {}
+        """The API has shown this version of the pod. The answer to a write of ours and the informer's news of a later
+        one, somebody else's, may come in either order: the revision tells which is newer."""
+        known = self._shown.get(uid_of(pod))
+        if known is None or revision_of(known) < revision_of(pod):
+            self._shown[uid_of(pod)] = pod
 
     async def flush(self, uid: str) -> None:
         """Wait until what was reported for this pod has been written, or refused for good."""
@@ -85,7 +88,7 @@ class StatusWriter:
                     content_type=STRATEGIC_MERGE_PATCH,
                     subresource="status",
                 )
-                self._shown[uid] = stored.get("status") or {}
+                self.seen(stored)
                 wait = FIRST_WAIT
             except (NotFound, Conflict):
                 # Deleted, or another pod of the same name: nobody is left to tell.

@@ -13,11 +13,10 @@ import ssl
 
 from aiohttp import web
 
-from controlplane.apiserver import http_streams
+from controlplane.apiserver import http_streams, routes
 from controlplane.apiserver.authenticate import Authenticator
 from controlplane.apiserver.decode import MAX_BODY
 from controlplane.apiserver.refusals import too_large
-from controlplane.apiserver.routes import is_resource_path
 from controlplane.apiserver.server import ApiServer, refusal
 from mesh.api.port import JSON, Request, Response, User, parse_query
 from mesh.errors import ApiError
@@ -102,7 +101,7 @@ class HttpsServer:
 
 
 def _is_watch(request: Request) -> bool:
-    return request.flag("watch") and is_resource_path(request.path)
+    return request.flag("watch") and routes.is_resource_path(request.path)
 
 
 async def _body(http: web.BaseRequest) -> bytes:

@@ -6,6 +6,7 @@ a change wakes only those it may concern. Plain and synchronous: `watchcache.py`
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,9 +16,12 @@ from controlplane.apiserver import refusals
 from controlplane.apiserver.cached import ADDED, DELETED, MODIFIED, Change, Item
 from controlplane.apiserver.watcher import Scope, Watcher
 from mesh.clock import Clock
+from mesh.errors import InternalError
 from mesh.objects.kinds import Resource
 from mesh.objects.meta import Key, uid_of
 from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
 
 RING = 4096
 """How many recent changes of one resource a watch can resume from."""
@@ -48,7 +52,8 @@ class ResourceCache:
         self._ring: deque[Change] = deque()
         self._floor = 0
         self._snapshots: dict[tuple[int, str], list[Item]] = {}
-        self._watchers: dict[Trigger | None, set[Watcher]] = {}
+        self._watchers: dict[Trigger | None, dict[Watcher, None]] = {}
+        """In the order they came, in which they are served: the same in every run of a simulation."""
 
     # Reading
 
@@ -125,24 +130,32 @@ class ResourceCache:
             self._floor = self._ring.popleft().revision
         for trigger in self._concerned(change):
             for watcher in tuple(self._watchers.get(trigger, ())):  # one that is too slow leaves the set
-                watcher.offer(change)
+                try:
+                    watcher.offer(change)
+                except Exception:
+                    # Its representation cannot show this object. The cache and all others must not suffer for it.
+                    log.exception("watch ended: %s %s", self.resource.qualified, change.item.path)
+                    watcher.close(InternalError("Internal error occurred: the object cannot be shown").to_status())
 
     def _concerned(self, change: Change) -> Iterable[Trigger | None]:
         if len(self._watchers) <= 1:
             return tuple(self._watchers)
-        values: set[Trigger | None] = {None}
+        values: dict[Trigger | None, None] = {None: None}
         for item in (change.item, change.previous):
             if item is not None:
-                values.update((label, get(item.object)) for label, get in self._triggers.items())
+                values.update(((label, get(item.object)), None) for label, get in self._triggers.items())
         return values
 
     def expire(self, before: float, revision: int) -> None:
         """Forget objects last seen before the monotonic time `before`."""
         old = [path for path, seen in self._seen_at.items() if seen < before]
         for path in old:
-            item = self.items[path]
-            self._remove(path, path.partition("/")[0])
-            self._publish(Change(DELETED, item.at(revision), item))
+            self.drop(self.items[path], revision)
+
+    def drop(self, item: Item, revision: int) -> None:
+        """Forget an object that the store has forgotten without telling."""
+        self._remove(item.path, item.path.partition("/")[0])
+        self._publish(Change(DELETED, item.at(revision), item))
 
     def start_ring(self, revision: int) -> None:
         """The first snapshot is complete at `revision`: watches can begin there and later."""
@@ -170,14 +183,14 @@ class ResourceCache:
 
     def add_watcher(self, watcher: Watcher) -> None:
         """Feed `watcher` with every change from now on."""
-        self._watchers.setdefault(self._trigger(watcher.scope), set()).add(watcher)
+        self._watchers.setdefault(self._trigger(watcher.scope), {})[watcher] = None
 
     def remove_watcher(self, watcher: Watcher) -> None:
         """Feed it no more."""
         trigger = self._trigger(watcher.scope)
         members = self._watchers.get(trigger)
         if members is not None:
-            members.discard(watcher)
+            members.pop(watcher, None)
             if not members:
                 del self._watchers[trigger]
 

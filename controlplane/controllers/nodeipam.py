@@ -1,18 +1,22 @@
 """Node address management: gives each node its part of the pods' address range.
 
-Pure. One key for the whole cluster, because two nodes must never be given the same range. Behaviour: Kubernetes'
-pkg/controller/nodeipam (range allocator).
+Pure. One key for the whole cluster, because two nodes must never be given the same range. A range from which pods still
+hold addresses is nobody's but their node's: a Node that was deleted, and registers again while its pods run on, gets it
+back, and no other node is given it before those pods are gone. Behaviour otherwise: Kubernetes' pkg/controller/nodeipam
+(range allocator).
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
-from mesh.objects.kinds import NODES
+from controlplane.controllers.pods import addresses
+from mesh.objects.kinds import NODES, PODS
 from mesh.objects.meta import Key, is_deleting, key_of, name_of, uid_of
 from mesh.objects.types import Object
-from mesh.plan.actions import Action, Patch, Plan, Record
+from mesh.plan.actions import NOTHING, Action, Patch, Plan, Record
 from mesh.plan.controller import Caches, Observed, Watch
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,11 +30,16 @@ def _wake(_node: Object, _caches: Caches) -> Iterable[Key]:
     return (_ALL_NODES,)
 
 
+def _wake_nobody(_pod: Object, _caches: Caches) -> Iterable[Key]:
+    """A pod is only looked at."""
+    return ()
+
+
 class NodeIpamController:
     """Writes `spec.podCIDR` and `spec.podCIDRs`. `pod_cidrs` and `mask_sizes` hold one entry for each family."""
 
     name = "node-ipam-controller"
-    watches: Sequence[Watch] = (Watch(NODES, _wake),)
+    watches: Sequence[Watch] = (Watch(NODES, _wake), Watch(PODS, _wake_nobody))
 
     def __init__(self, pod_cidrs: Sequence[str], mask_sizes: Sequence[int]) -> None:
         self._pools = [(ipaddress.ip_network(c), size) for c, size in zip(pod_cidrs, mask_sizes, strict=True)]
@@ -38,13 +47,20 @@ class NodeIpamController:
     def plan(self, key: Key, observed: Observed) -> Plan:  # noqa: ARG002 - one key only
         """Ranges for the nodes without, the oldest first."""
         nodes = observed.caches[NODES].list()
-        taken = {ipaddress.ip_network(cidr, strict=False) for node in nodes for cidr in _ranges(node)}
         without = [node for node in nodes if not _ranges(node) and not is_deleting(node)]
+        if not without:
+            return NOTHING
         without.sort(key=lambda node: (node["metadata"].get("creationTimestamp", ""), name_of(node)))
-        free = [_free(pool, size, taken) for pool, size in self._pools]
+        taken = {ipaddress.ip_network(cidr, strict=False) for node in nodes for cidr in _ranges(node)}
+        held = [_held(pool, size, observed.caches[PODS].list()) for pool, size in self._pools]
+        free = [_free(*pool, taken | mine.keys()) for pool, mine in zip(self._pools, held, strict=True)]
         actions: list[Action] = []
         for node in without[:_MOST_PER_PASS]:
-            found = [next(iterator, None) for iterator in free]
+            found = [
+                next((n for n, holder in mine.items() if holder == name_of(node) and n not in taken), None)
+                or next(iterator, None)
+                for mine, iterator in zip(held, free, strict=True)
+            ]
             given = [str(network) for network in found if network is not None]
             if len(given) < len(found):
                 message = f"Node {name_of(node)} status is now: CIDRNotAvailable"
@@ -52,7 +68,7 @@ class NodeIpamController:
             else:
                 patch = {"spec": {"podCIDR": given[0], "podCIDRs": given}}
                 actions.append(Patch(NODES, key_of(node), patch, uid_of(node)))
-        return Plan(tuple(actions))
+        return Plan(tuple(actions), parallel=True)
 
 
 def _ranges(node: Object) -> list[str]:
@@ -60,7 +76,17 @@ def _ranges(node: Object) -> list[str]:
     return list(spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []))
 
 
-def _free(pool: Network, size: int, taken: set[Network]) -> Iterator[Network]:
+def _held(pool: Network, size: int, pods: Sequence[Object]) -> dict[Network, str]:
+    """The parts of a pool from which pods hold addresses, with the node they are on."""
+    held: dict[Network, str] = {}
+    for pod in pods:
+        for address in addresses(pod):
+            if (ip := ipaddress.ip_address(address)) in pool:
+                held[ipaddress.ip_network(f"{ip}/{size}", strict=False)] = pod["spec"].get("nodeName", "")
+    return held
+
+
+def _free(pool: Network, size: int, taken: AbstractSet[Network]) -> Iterator[Network]:
     """The parts of a pool that overlap none that is taken, in order."""
     same_size = {network for network in taken if network.version == pool.version and network.prefixlen == size}
     others = [network for network in taken if network.version == pool.version and network.prefixlen != size]

@@ -113,6 +113,14 @@ class FakeRuntime:
             if container.spec.pod_uid in pod_uids:
                 self._end(container, SIGKILLED)
 
+    def power_off(self) -> None:
+        """The machine loses its power: nothing runs any more, and what was there is found stopped afterwards."""
+        self.disconnect()
+        for container in self._containers.values():
+            self._end(container, SIGKILLED)
+        self._sandboxes = {i: replace(s, state=State.EXITED, pid=0) for i, s in self._sandboxes.items()}
+        self.away = False
+
     # Sandboxes.
 
     async def create_sandbox(self, spec: SandboxSpec) -> SandboxStatus:

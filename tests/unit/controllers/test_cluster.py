@@ -134,6 +134,22 @@ def test_one_range_for_each_family() -> None:
     assert model.all(NODES)[0]["spec"]["podCIDRs"] == ["10.64.0.0/24", "fd00::/64"]
 
 
+def test_a_range_belongs_to_its_node_while_pods_hold_addresses_in_it() -> None:
+    model = nodes("", "", "10.64.1.0/24")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "ns", "name": "p"}, "spec": {"nodeName": "n1"}}
+    model.create(PODS, {**pod, "status": {"podIP": "10.64.0.7", "podIPs": [{"ip": "10.64.0.7"}]}})
+    converge([NodeIpamController(["10.64.0.0/16"], [24])], model)
+    assert given(model) == ["10.64.2.0/24", "10.64.0.0/24", "10.64.1.0/24"]
+
+
+def test_a_range_that_was_given_away_is_not_given_twice() -> None:
+    model = nodes("", "10.64.0.0/24")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "ns", "name": "p"}, "spec": {"nodeName": "n0"}}
+    model.create(PODS, {**pod, "status": {"podIP": "10.64.0.7", "podIPs": [{"ip": "10.64.0.7"}]}})
+    converge([NodeIpamController(["10.64.0.0/16"], [24])], model)
+    assert given(model) == ["10.64.1.0/24", "10.64.0.0/24"]
+
+
 def test_exhaustion_is_told() -> None:
     model = nodes("", "", "")
     controller = NodeIpamController(["10.64.0.0/23"], [24])
