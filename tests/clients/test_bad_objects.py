@@ -146,16 +146,8 @@ def test_unknown_kinds_and_bodies_that_are_nothing(space: Space, https: Https) -
     assert https.refused("GET", "/apis/example.com/v1/widgets")["message"] == (
         "the server could not find the requested resource"
     )
-<<<<<<< HEAD
-    for body, media in (
-        (b"{", "application/json"),
-        (b"{a: [}", "application/yaml"),
-        (b"k8s\0\xff", "application/vnd.kubernetes.protobuf"),
-    ):
-=======
     protobuf = "application/vnd.kubernetes.protobuf"
     for body, media in ((b"{", "application/json"), (b"{a: [}", "application/yaml"), (b"k8s\0\xff", protobuf)):
->>>>>>> clients
         assert https.refused("POST", pods, body, media)["reason"] == "BadRequest"
     assert https.refused("POST", pods, b"x", "application/xml")["reason"] == "UnsupportedMediaType"
     assert https.call("GET", "/api?watch=true")[0] == 200, "a document is no watch"

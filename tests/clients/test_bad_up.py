@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -61,8 +62,9 @@ def test_without_root() -> None:
 
 
 def test_a_docker_that_does_not_answer(tmp_path: Path) -> None:
-    with warnings.catch_warnings(), pytest.raises(Terminal) as caught:
-        warnings.simplefilter("ignore", ResourceWarning)  # the Docker library leaves its socket to the collector
+    warnings.simplefilter("ignore", ResourceWarning)  # the Docker library leaves its socket to the collector
+    with pytest.raises(Terminal) as caught:
         preflight.require(lambda: preflight.check_docker(f"unix://{tmp_path}/docker.sock"))
+    gc.collect()
     assert str(caught.value).startswith(f"no Docker daemon answers at unix://{tmp_path}/docker.sock: ")
     assert "start it: systemctl start docker" in str(caught.value)
