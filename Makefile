@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 BIN := .venv/bin
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=COVEY_HOME)
 
 help: ## what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,15 +20,15 @@ lint: .venv/.installed ## formatting, rules, types, imports
 	$(BIN)/lint-imports
 
 test: ## every test (installs and starts what it needs)
-	@bash scripts/bootstrap.sh all
+	@bash scripts/bootstrap.sh test
 	$(BIN)/pytest $(TESTS)
 
 quickstart: ## a cluster of three nodes on this machine, serving a page
 	@bash scripts/bootstrap.sh all
-	$(PYTHON) -m cli.main quickstart
+	$(AS_ROOT) $(PYTHON) -m cli.main quickstart
 
 down: ## remove everything the cluster made on this machine
-	$(PYTHON) -m cli.main down
+	$(AS_ROOT) $(PYTHON) -m cli.main down
 
 bench: ## measure, and compare with what else is there
 	@bash scripts/bootstrap.sh all

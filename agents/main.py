@@ -114,7 +114,6 @@ async def _real_node(
     dns = await open_dns(config, services, slices, clock, random.SystemRandom())
     reach = SocketReach()
     fence = WatchdogFence(state / "fence", config.fence_seconds, clock)
-    fence.start_watchdog()
     ports = Ports(
         client=client,
         bus=bus,
@@ -140,6 +139,7 @@ async def _real_node(
 
     try:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fence.keep_watched())
             tasks.create_task(network.run())
             tasks.create_task(keep_warm())
             yield agent, tasks

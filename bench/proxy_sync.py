@@ -146,6 +146,7 @@ async def measure(backend: Backend, services: int, per_service: int, changes: in
         "changes": changes,
         "full_sync_s": full,
         "adoption_s": adopted,
+        "min_ms": 1000 * min(latencies),
         "p50_ms": 1000 * statistics.median(latencies),
         "p90_ms": 1000 * quantiles[89],
         "p99_ms": 1000 * quantiles[98],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ from cli.supervisor import ProcessSpec
 from mesh.config import AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
 
 ADMIN, SERVER, STORE = "admin", "server", "store"
+FAKE_LABEL = "covey.dev/fake"
+"""On Nodes that are only played, so that a nodeSelector can choose or avoid them."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     broker_port: int = 4222
     proxy_mode: str = "nftables"
     docker_socket: str = "unix:///var/run/docker.sock"
+    fake_nodes: list[str] = []
+    """Nodes that `covey agent --runtime fake` may play: they have identities, and nothing else on the machine."""
 
     @property
     def broker_url(self) -> str:
@@ -102,6 +107,25 @@ def configurations(cluster: Cluster, layout: Layout) -> dict[str, ServerConfig |
             network=cluster.network,
         )
     return files
+
+
+def fake_agents(cluster: Cluster, layout: Layout, names: Sequence[str]) -> list[AgentConfig]:
+    """Configurations of played nodes. Their addresses (RFC 2544's range for benchmarks) are nobody's: no packet ever
+    goes there."""
+    addresses = ipaddress.ip_network("198.18.0.0/15").hosts()
+    return [
+        AgentConfig(
+            cluster=cluster.name,
+            node=name,
+            addresses=[str(address)],
+            bus=cluster.bus(layout, f"agent-{name}"),
+            state_dir=str(layout.node_state(name)),
+            runtime="fake",
+            labels={FAKE_LABEL: "true"},
+            network=cluster.network,
+        )
+        for name, address in zip(names, addresses, strict=False)
+    ]
 
 
 def processes(cluster: Cluster, layout: Layout, nats_server: Path) -> list[ProcessSpec]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
+from docker.types import Mount
 
 from agents.network.machine import HOLDER_MOUNT, holder_command, holder_ready
 from cli.cluster import Cluster, NodeSpec
@@ -17,13 +20,15 @@ from mesh.errors import Terminal
 CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "dev.covey.kind"
 HOLDER_KIND = "holder"
 _PATIENCE_SECONDS = 20.0
+_AT_A_TIME = 4
 
 
 def ensure_holders(client: docker.DockerClient, cluster: Cluster) -> None:
-    """Make the images, and run a holder for each node; those that run already are left as they are."""
+    """Make the images, and run a holder for each node; those that run already are left as they are. Several are made
+    at the same time: Docker needs half a second for each."""
     ensure_example_images(client)
-    for node in cluster.nodes:
-        _ensure_holder(client, cluster, node)
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        list(threads.map(partial(_ensure_holder, client, cluster), cluster.nodes))  # list: it raises what one raised
 
 
 def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec) -> None:
@@ -40,7 +45,8 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
             network_mode="none",
             cap_add=["SYS_ADMIN"],
             security_opt=["apparmor=unconfined", "seccomp=unconfined"],
-            volumes={node.namespace: {"bind": HOLDER_MOUNT, "mode": "ro"}},
+            # Not as a "volume": of one whose source is missing, as after a boot, Docker would make a directory.
+            mounts=[Mount(HOLDER_MOUNT, node.namespace, type="bind", read_only=True)],
             labels={CLUSTER_LABEL: cluster.name, NODE_LABEL: node.name, KIND_LABEL: HOLDER_KIND},
             restart_policy={"Name": "always"},
         )
@@ -60,9 +66,10 @@ def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
     raise Terminal(f"the holder container of node {node.name} does not enter its namespace: {logs or holder.status}")
 
 
-def remove_containers(client: docker.DockerClient, cluster: str) -> int:
-    """Kill and remove every container of the cluster, the nodes' holders last; returns how many."""
-    found = client.containers.list(all=True, filters={"label": f"{CLUSTER_LABEL}={cluster}"}, ignore_removed=True)
+def remove_containers(client: docker.DockerClient, cluster: str, node: str = "") -> int:
+    """Kill and remove every container of the cluster, or of one of its nodes, the holders last; returns how many."""
+    labels = [f"{CLUSTER_LABEL}={cluster}", *([f"{NODE_LABEL}={node}"] if node else [])]
+    found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     found.sort(key=lambda c: c.labels.get(KIND_LABEL) == HOLDER_KIND)
     for container in found:
         try:
@@ -74,6 +81,6 @@ def remove_containers(client: docker.DockerClient, cluster: str) -> int:
 
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points below a folder, deepest first (pods' memory volumes)."""
-    prefix = f"{folder}/"
-    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    prefix = f"{folder.resolve()}/"
+    points = [line.split()[1].replace("\\040", " ") for line in Path("/proc/mounts").read_text().splitlines()]
     return sorted((Path(p) for p in points if p.startswith(prefix)), key=lambda p: len(p.parts), reverse=True)

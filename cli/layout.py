@@ -55,4 +55,4 @@ class Layout:
         readable += [self.logs, *self.logs.glob("*"), self.run, *self.run.glob("*")]
         for path in readable:
             if path.exists():
-                os.chown(path, uid, gid)
+                os.chown(path, uid, gid, follow_symlinks=False)  # what a link of theirs leads to is not ours to give

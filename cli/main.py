@@ -34,9 +34,28 @@ def server(config: ConfigFile) -> None:
 
 
 @app.command(rich_help_panel="Processes")
-def agent(config: ConfigFile) -> None:
-    """Run a node's agent: pods, pod network, DNS."""
-    process.agent(config)
+def agent(
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration file of the node (YAML).")] = None,
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="fake: play nodes whose containers are only records, for scale.")
+    ] = "",
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=10_000, help="With --runtime fake: how many nodes, fake-1 and on.")
+    ] = 1,
+) -> None:
+    """Run a node's agent: pods, pod network, DNS.
+
+    `covey agent --runtime fake --count 100` instead joins a hundred nodes that are only played to the cluster of
+    $COVEY_HOME, all in this process, until it is interrupted. They carry the label covey.dev/fake=true.
+    """
+    if runtime not in {"", "fake"}:
+        raise Terminal(f"--runtime {runtime}: only fake can be asked for here; a real node's is in its --config file")
+    if (config is None) != (runtime == "fake"):
+        raise Terminal("give either --config FILE (a real node), or --runtime fake with --count N (played nodes)")
+    if config is None:
+        process.fake_agents(count)
+    else:
+        process.agent(config)
 
 
 @app.command(rich_help_panel="Processes")
@@ -47,10 +66,14 @@ def proxy(config: ConfigFile) -> None:
 
 @app.command(rich_help_panel="Cluster")
 def up(
+    *,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, max=100, help="How many nodes; 3 at first.")] = None,
     api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
     broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
     proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    docker_socket: Annotated[
+        str, typer.Option("--docker-socket", help="URL of the Docker daemon, when the cluster is first made.")
+    ] = "unix:///var/run/docker.sock",
     name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
@@ -58,7 +81,14 @@ def up(
     from cli.up import Wanted, up
     from mesh.config import home
 
-    wanted = Wanted(name=name, nodes=nodes, api_port=api_port, broker_port=broker_port, proxy_mode=proxy_mode)
+    wanted = Wanted(
+        name=name,
+        nodes=nodes,
+        api_port=api_port,
+        broker_port=broker_port,
+        proxy_mode=proxy_mode,
+        docker_socket=docker_socket,
+    )
     cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
     typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
 
@@ -90,7 +120,8 @@ def quickstart() -> None:
 def _register_verbs() -> None:
     """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
     they need beyond that (NATS, the kernel) they import when they run."""
-    from cli.verbs import about, apply, change, create, delete, describe, drain, get, rollout, streams
+    from cli.verbs import about, apply, change, create, delete, describe, drain, get, logs, port_forward, rollout
+    from cli.verbs import exec as exec_verbs
 
     objects, pods, cluster = "Objects", "Pods", "Cluster"
     for name, function, panel in (
@@ -104,10 +135,10 @@ def _register_verbs() -> None:
         ("annotate", change.annotate, objects),
         ("events", about.events, objects),
         ("run", create.run_pod, pods),
-        ("logs", streams.logs, pods),
-        ("exec", streams.exec_in, pods),
-        ("attach", streams.attach, pods),
-        ("port-forward", streams.port_forward, pods),
+        ("logs", logs.logs, pods),
+        ("exec", exec_verbs.exec_in, pods),
+        ("attach", exec_verbs.attach, pods),
+        ("port-forward", port_forward.port_forward, pods),
         ("cordon", change.cordon, cluster),
         ("uncordon", change.uncordon, cluster),
         ("drain", drain.drain, cluster),

@@ -25,6 +25,9 @@ TOOLS = {"nft": "nftables", "iptables": "iptables", "iptables-restore": "iptable
          "nsenter": "util-linux", "modprobe": "kmod"}  # fmt: skip
 """Programs that the node's parts call, and the Debian package of each."""
 
+IP_FREEBIND = 15
+"""ip(7): bind to an address that the machine does not have (yet). Python has no name for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -95,10 +98,12 @@ def check_kernel() -> Iterable[Finding]:
 
 
 def check_ports(ports: Iterable[tuple[str, int, str]]) -> Iterable[Finding]:
-    """That nobody listens on the (address, port, purpose) that the cluster will use."""
+    """That nobody listens on the (address, port, purpose) that the cluster will use. An address may be one that the
+    machine does not have yet: then it is taken by who listens on all of them."""
     for address, port, purpose in ports:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
             try:
                 probe.bind((address, port))
             except OSError as error:

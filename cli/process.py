@@ -42,6 +42,16 @@ def agent(config: Path) -> None:
     _loop(run(load(config, AgentConfig)))
 
 
+def fake_agents(count: int) -> None:
+    """Play this many nodes of the cluster on this machine: their containers are only records."""
+    from agents.main import run_many
+    from cli.fakenodes import prepare
+    from cli.layout import Layout
+    from mesh.config import home
+
+    _loop(run_many(prepare(Layout(home()), count)))
+
+
 def proxy(config: Path) -> None:
     """Run a node's service proxy."""
     from mesh.config import ProxyConfig, load

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +66,16 @@ def read_pid(path: Path) -> Running | None:
     return Running(pid, started) if start_time(pid) == started else None
 
 
+def await_end(pid: int, started: int, seconds: float) -> bool:
+    """Wait for the end of somebody else's process; whether it came in time."""
+    deadline = time.monotonic() + seconds
+    while start_time(pid) == started:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def write_pid(path: Path, pid: int) -> Running:
     """Record a process that was just started."""
     running = Running(pid, start_time(pid) or 0)
@@ -93,7 +105,12 @@ class _Keeper:
             log.info("%s: adopted, pid %d", self.spec.name, self.running.pid)
         while not self.stopping.is_set():
             if self.running is None:
-                self.running = self._start()
+                try:
+                    self.running = self._start()
+                except OSError as error:  # its program is missing, the disk is full, there are too many processes
+                    log.error("%s: cannot be started: %s", self.spec.name, error)  # noqa: TRY400 - the words suffice
+                    await asyncio.sleep(LONGEST_WAIT)
+                    continue
             began = loop.time()
             await _ended(self.running.pid)
             self.running = None
@@ -122,7 +139,12 @@ class _Keeper:
         finally:
             os.close(descriptor)
         log.info("%s: started, pid %d", self.spec.name, pid)
-        return write_pid(self.pid_file, pid)
+        try:
+            return write_pid(self.pid_file, pid)
+        except OSError as error:
+            # It runs, and is watched; only a supervisor after us would not know of it.
+            log.error("%s: cannot note its pid: %s", self.spec.name, error)  # noqa: TRY400 - the words suffice
+            return Running(pid, start_time(pid) or 0)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after `STOP_SECONDS`."""
@@ -172,7 +194,19 @@ class Supervisor:
         self._keepers: dict[str, _Keeper] = {}
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT; at once where another supervisor is at work. Two would run everything twice."""
+        lock = os.open(self._run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another supervisor is at work")
+                return
+            await self._supervise()
+        finally:
+            os.close(lock)
+
+    async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         stop, again = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -212,8 +246,9 @@ class Supervisor:
         while True:
             await asyncio.sleep(30)
             for path in self._logs.glob("*.log"):
-                if path.stat().st_size > LOG_BYTES:
-                    os.truncate(path, 0)
+                with contextlib.suppress(FileNotFoundError):  # somebody tidied up meanwhile
+                    if path.stat().st_size > LOG_BYTES:
+                        os.truncate(path, 0)
 
 
 def read_processes(run: Path) -> list[ProcessSpec]:

@@ -2,7 +2,7 @@
 
 `up` is idempotent: it makes what is missing, leaves what is there, and follows a changed number of nodes. What it does
 in which order: checks; addresses; nodes' namespaces; identities, broker's configuration, certificates, processes'
-configuration; processes (broker and control plane start while Docker makes the holders); then it waits for Ready nodes.
+configuration; processes; holders, which Docker makes while the processes start; then it waits for Ready nodes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from agents.network import machine, names
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
 from cli import preflight
-from cli.cluster import ADMIN, SERVER, STORE, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.cluster import ADMIN, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.fewer import end_nodes, forget_nodes, remove_traces
+from cli.identities import write_identities
 from cli.kubeconfig import render
 from cli.layout import Layout
 from cli.session import Context, connect
-from cli.supervisor import read_pid, read_processes, start_time, supervisor_pid, write_processes
+from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
 from controlplane.apiserver import pki
-from mesh.bus import broker
-from mesh.bus.identities import Identity, ensure_seed, save_identities
 from mesh.config import dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
@@ -60,25 +60,33 @@ class Wanted:
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way."""
     preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
-    preflight.require(lambda: preflight.check_docker(wanted.docker_socket))
     known = read_cluster(layout)
     cluster = _planned(wanted, known)
+    preflight.require(lambda: preflight.check_docker(cluster.docker_socket))
     if supervisor_pid(layout.home) is None:
-        ports = [("0.0.0.0", cluster.api_port, "api")]
-        if read_pid(layout.run / "server.pid") is None:
-            preflight.require(lambda: preflight.check_ports(ports))
+        ports = {
+            "server": ("0.0.0.0", cluster.api_port, "api"),
+            "nats": (cluster.host_address, cluster.broker_port, "broker"),
+        }
+        needed = [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
+        preflight.require(lambda: preflight.check_ports(needed))
     layout.make()
-    save_cluster(layout, cluster)
+    gone = [n for n in known.nodes if n not in cluster.nodes] if known is not None else []
+    save_cluster(layout, msgspec.structs.replace(cluster, nodes=[*cluster.nodes, *gone]))
     say(f"nodes: {', '.join(n.name for n in cluster.nodes)}")
+    if gone:
+        end_nodes(layout, cluster, gone)
     machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
     _write_files(layout, cluster)
-    say("broker and control plane")
-    _start(layout, cluster, only={"nats", SERVER} if known is None else None)
+    say("broker, control plane and the nodes' processes")
+    _start(layout, cluster)
     say("node containers")
     _make_holders(cluster)
-    _start(layout, cluster)
     say("waiting for the nodes to be Ready")
     asyncio.run(_await_ready(cluster))
+    if gone:
+        asyncio.run(forget_nodes(gone))
+        save_cluster(layout, cluster)
     layout.give_to_caller()
     return cluster
 
@@ -108,25 +116,7 @@ def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
 
 def _write_files(layout: Layout, cluster: Cluster) -> None:
     """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
-    identities = {
-        ensure_seed(layout.seed_file(ADMIN)): Identity(user="kubernetes-admin", groups=["system:masters"]),
-        ensure_seed(layout.seed_file(SERVER)): Identity(
-            user="system:covey:server", groups=["system:masters"], role="server"
-        ),
-    }
-    for node in cluster.nodes:
-        agent, proxy = layout.seed_file(f"agent-{node.name}"), layout.seed_file(f"proxy-{node.name}")
-        identities[ensure_seed(agent)] = Identity(user=f"system:node:{node.name}", groups=["system:nodes"])
-        user = f"system:covey:proxy:{node.name}"
-        identities[ensure_seed(proxy)] = Identity(user=user, groups=["system:node-proxiers"])
-    save_identities(layout.identities_file, identities)
-    config = broker.BrokerConfig(
-        layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
-    )
-    before = config.config_file.read_text() if config.config_file.exists() else ""
-    broker.write(config, identities)
-    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
-        broker.reload(config)
+    write_identities(layout, cluster)
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
     keys = pki.ensure(layout.pki, certified, datetime.now(UTC))
@@ -149,10 +139,10 @@ def _write_private(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _start(layout: Layout, cluster: Cluster, *, only: set[str] | None = None) -> None:
+def _start(layout: Layout, cluster: Cluster) -> None:
     """Say which processes should run, and see to it that the supervisor runs them."""
-    specs = [s for s in processes(cluster, layout, nats_server()) if only is None or s.name in only]
-    if only is None and read_processes(layout.run) == specs and supervisor_pid(layout.home):
+    specs = processes(cluster, layout, nats_server())
+    if read_processes(layout.run) == specs and supervisor_pid(layout.home):
         return
     write_processes(layout.run, specs)
     running = supervisor_pid(layout.home)
@@ -225,7 +215,7 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     `up`. Returns whether there was anything."""
     import docker
 
-    from cli.containers import mounts_below, remove_containers
+    from cli.containers import remove_containers
 
     cluster = read_cluster(layout)
     if cluster is None:
@@ -241,10 +231,7 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
         client.close()
     say("removing namespaces, links and rules")
     machine.remove_nodes(cluster.name)
-    for point in mounts_below(layout.nodes):
-        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
-    for node in cluster.nodes:
-        _remove_cgroups(f"{cluster.name}-{node.name}")
+    remove_traces(layout, cluster, cluster.nodes)
     for folder in (layout.nodes, layout.run, layout.config, layout.logs):
         shutil.rmtree(folder, ignore_errors=True)
     if not keep_data:
@@ -257,34 +244,16 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     return True
 
 
-def _remove_cgroups(name: str) -> None:
-    """Remove the empty cgroups that held a node's pods, in every hierarchy, deepest first."""
-    for top in (*Path("/sys/fs/cgroup").glob(f"*/covey/{name}"), *Path("/sys/fs/cgroup").glob(f"covey/{name}")):
-        for folder in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
-            with suppress(OSError):  # something that is not ours moved in: it stays
-                folder.rmdir()
-        with suppress(OSError):  # another cluster's nodes may still be below it
-            top.parent.rmdir()
-
-
 def stop_processes(layout: Layout) -> None:
     """Stop the supervisor, which stops what it runs; what it left behind is stopped by its pid file."""
     running = supervisor_pid(layout.home)
     if running:
         os.kill(running.pid, signal.SIGTERM)
-        _await_end(running.pid, running.started, STOP_SECONDS)
+        if not await_end(running.pid, running.started, STOP_SECONDS):
+            os.kill(running.pid, signal.SIGKILL)  # or it would start again what is stopped below
     for file in sorted(layout.run.glob("*.pid")):
         left = read_pid(file)
         if left:
             os.kill(left.pid, signal.SIGTERM)
-            if not _await_end(left.pid, left.started, 5.0):
+            if not await_end(left.pid, left.started, 5.0):
                 os.kill(left.pid, signal.SIGKILL)
-
-
-def _await_end(pid: int, started: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while start_time(pid) == started:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -14,6 +14,7 @@ import signal
 from pathlib import Path
 
 from controlplane.apiserver.assembly import start as start_api
+from controlplane.manager.heartbeats import Who
 from controlplane.manager.manager import ControllerManager
 from controlplane.scheduler.loop import NAME, Scheduler
 from mesh.api.local import LocalTransport
@@ -58,11 +59,12 @@ async def run(config: ServerConfig) -> None:
         hub = StreamHub(bus)
         await hub.start()
         server = await start_api(config, store, events, NodeCaller(bus, hub), clock=clock, rng=rng)
-        front = ApiServer(bus, hub, server.api, IdentityBook(Path(config.identities_file)).user)
+        who = IdentityBook(Path(config.identities_file)).user
+        front = ApiServer(bus, hub, server.api, who)
         await front.start()
         log.info("server.ready port=%d", server.port)
         client = Client(LocalTransport(server.api, ITSELF), user_agent="covey-server")
-        deciding = asyncio.create_task(decide(config, client, bus, clock, rng))
+        deciding = asyncio.create_task(decide(config, client, bus, clock=clock, rng=rng, who=who))
         stop = asyncio.create_task(_signalled())
         done, _ = await asyncio.wait({deciding, stop}, return_when=asyncio.FIRST_COMPLETED)
         deciding.cancel()
@@ -79,13 +81,17 @@ async def run(config: ServerConfig) -> None:
         await store_connection.close()
 
 
-async def decide(config: ServerConfig, client: Client, bus: NatsBus, clock: Clock, rng: random.Random) -> None:
+async def decide(
+    config: ServerConfig, client: Client, bus: NatsBus, *, clock: Clock, rng: random.Random, who: Who
+) -> None:
     """Scheduler and controllers, until cancelled. Both stand for election under this server's NKEY: started again, it
     leads again at once, without waiting for its own old Lease to run out."""
     informers = SharedInformers(client, rng)
     events = EventBroadcaster(client, clock)
     ca = (Path(config.pki_dir) / "ca.crt").read_text()
-    manager = ControllerManager(client, informers, bus, config, clock=clock, rng=rng, ca=ca, identity=bus.identity)
+    manager = ControllerManager(
+        client, informers, bus, config, clock=clock, rng=rng, ca=ca, identity=bus.identity, who=who
+    )
     pods, nodes = informers.get_or_create(PODS), informers.get_or_create(NODES)
     scheduler = Scheduler(client, pods, nodes, events.recorder(NAME), clock)
     elector = LeaderElector(client, clock, rng, name=SCHEDULER_ELECTION, identity=bus.identity)

@@ -111,7 +111,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def home() -> Path:
     """`$COVEY_HOME`, by default `~/.covey`; under sudo that of the user who called."""
     if given := os.environ.get("COVEY_HOME"):
-        return Path(given)
+        return Path(given).resolve()  # it goes into configurations and mounts, which know no "here" and no links
     caller = os.environ.get("SUDO_USER")
     return Path(f"~{caller or ''}").expanduser() / ".covey"
 

@@ -26,6 +26,7 @@ from netproxy.backend import Backend
 from netproxy.cluster import MARK, Cluster
 from netproxy.conntrack import Conntrack
 from netproxy.forwarding import Forwarding
+from netproxy.life import give_signs
 from netproxy.model import NodeView
 from netproxy.proxier import BY_SERVICE, Proxier, service_of
 
@@ -49,7 +50,9 @@ async def run(config: ProxyConfig) -> None:
         await bus.start(wait=0)
         client = Client(BusTransport(bus), user_agent="covey-proxy")
         informers = SharedInformers(client, random.Random())
-        await follow(config, informers, backend, cluster)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(give_signs(bus, config.node))
+            tasks.create_task(follow(config, informers, backend, cluster))
     except* Terminal as group:
         raise group.exceptions[0] from None
     finally:

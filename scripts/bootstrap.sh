@@ -3,6 +3,7 @@
 # environment with the pinned dependencies, the Docker daemon. Safe to run again; does nothing where nothing is missing.
 #   bootstrap.sh python    only the virtual environment
 #   bootstrap.sh all       everything a cluster on this machine needs
+#   bootstrap.sh test      and what the tests need beside it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,7 +34,7 @@ install_packages() {
   say "installing Debian packages: $wanted"
   $SUDO apt-get update -qq
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive $SUDO apt-get install -y -qq --no-install-recommends $wanted >/dev/null
+  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
 }
 
 install_python() {
@@ -44,7 +45,7 @@ install_python() {
     say "installing the Python dependencies into .venv"
     [ -x .venv/bin/python ] || python3 -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ||
       fail "installing the dependencies failed; what pip says is above"
     touch .venv/.installed
   fi
@@ -83,12 +84,18 @@ start_docker() {
   fail "the Docker daemon does not answer on /var/run/docker.sock; see 'journalctl -u docker' or /var/log/dockerd.log"
 }
 
+install_machine() {
+  install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
+  install_python
+  start_docker
+}
+
 case "${1:-all}" in
   python) install_python ;;
-  all)
-    install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
-    install_python
-    start_docker
+  all) install_machine ;;
+  test)
+    install_packages docker-registry iputils-ping binutils
+    install_machine
     ;;
-  *) fail "usage: $0 python|all" ;;
+  *) fail "usage: $0 python|all|test" ;;
 esac

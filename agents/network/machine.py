@@ -14,6 +14,7 @@ namespace would become the node's, gets a fresh and empty one from Docker with e
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterable
@@ -139,7 +140,9 @@ def _own_namespaces(cluster: str) -> set[str]:
 def _add_namespace(cluster: str, node: str) -> bool:
     """Make sure that the node's namespace exists and is marked; says whether it has an eth0."""
     path = node_netns(cluster, node)
-    if path.exists() and not os.path.ismount(path):
+    if path.is_dir():
+        path.rmdir()  # made by Docker, for a container that was to start with the machine and wanted it mounted
+    elif path.exists() and not os.path.ismount(path):
         path.unlink()  # left by an `ip netns add` that was killed, or by one in another mount namespace
     if not path.exists():
         _ip_netns("add", path.name)
@@ -158,7 +161,7 @@ def _bind_machine_namespace(cluster: str) -> None:
     if netns.same(path, "/proc/thread-self/ns/net"):
         return
     _unbind_machine_namespace(cluster)
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     _run("mount", "--bind", "/proc/self/ns/net", str(path))
 
@@ -167,7 +170,12 @@ def _unbind_machine_namespace(cluster: str) -> None:
     path = netns.machine_path(cluster)
     if os.path.ismount(path):
         _run("umount", str(path))
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return  # somebody's copy of /run (a chroot's) has it mounted too: an empty file stays, and is used again
     if path.parent.exists():
         path.parent.rmdir()
 

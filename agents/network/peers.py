@@ -47,11 +47,21 @@ class Tunnel:
 
 
 def peer_of(node: Object) -> Peer:
-    """A Node object as a peer (`spec.podCIDRs`, `status.addresses` of type InternalIP)."""
+    """A Node object as a peer (`spec.podCIDRs`, `status.addresses` of type InternalIP). The API does not check
+    addresses: what is none counts as absent, or one Node would end the pod network of all."""
     spec = node.get("spec") or {}
     single = [spec["podCIDR"]] if spec.get("podCIDR") else []
     addresses = [a["address"] for a in (node.get("status") or {}).get("addresses") or () if a["type"] == "InternalIP"]
+    addresses = [a for a in addresses if _is_address(a)]
     return Peer(str(node["metadata"]["name"]), tuple(addresses), tuple(spec.get("podCIDRs") or single))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def wanted_routes(own: Peer, peers: Iterable[Peer], underlay: Underlay, tunnel: Tunnel) -> tuple[Item, ...]:

@@ -59,6 +59,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", SandboxStatus, ContainerStatus)
 
 RELIST_SECONDS = 60.0
+SWEEP_SECONDS = 60.0
 FENCE_LOOK_SECONDS = 0.5
 COLLECT_SECONDS = 300.0
 COLLECT_ABOVE, COLLECT_UNTIL = 0.85, 0.80
@@ -308,8 +309,10 @@ class NodeAgent:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A doorbell from the informer."""
         if new is None:
-            if old is not None and (worker := self.workers.get(uid_of(old))) is not None:
-                worker.gone()
+            if old is not None:
+                self._status.forget(uid_of(old))
+                if (worker := self.workers.get(uid_of(old))) is not None:
+                    worker.gone()
             return
         uid = uid_of(new)
         worker = self.workers.get(uid)
@@ -320,14 +323,24 @@ class NodeAgent:
             worker.update(new)
 
     async def _settle(self) -> None:
-        """Once the API has been read: what it does not know of is removed, and nothing before that."""
+        """Once the API has been read: what it does not know of is removed, and nothing before that. Then now and then
+        again: what could not be removed, and what came into being after its pod had gone."""
         present = {uid_of(pod) for pod in self._pods.list()}
         for uid, worker in list(self.workers.items()):
             if uid not in present:
                 worker.gone()
-        await self._orphans.remove(known=set(self.workers))
-        for uid in self.ports.files.pods() - set(self.workers):
-            await self.ports.files.remove(uid)
+        while True:
+            await self._orphans.remove(known=set(self.workers))
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                sandboxes = group(await self.ports.runtime.sandboxes())
+                containers = group(await self.ports.runtime.containers())
+            except RuntimeFailure as error:
+                log.warning("runtime.away node=%s reason=%s", self.config.node, error)
+                continue
+            # A pod has its worker before it has anything else: what has none now belongs to nobody.
+            ours = set(self.workers)
+            self._orphans.found(without(sandboxes, ours), without(containers, ours))
 
     def _ended(self, uid: str) -> None:
         """A worker is through: nothing of its pod is left."""
@@ -412,3 +425,8 @@ def group(statuses: list[T]) -> dict[str, list[T]]:
         if status.pod_uid:
             result.setdefault(status.pod_uid, []).append(status)
     return result
+
+
+def without(by_pod: dict[str, list[T]], uids: set[str]) -> dict[str, list[T]]:
+    """What belongs to other pods than these."""
+    return {uid: statuses for uid, statuses in by_pod.items() if uid not in uids}

@@ -24,6 +24,9 @@ def container_status(
     """The status of one container of the pod. `ending`: nothing will be started any more."""
     attempts = observed.attempts(container["name"])
     latest = attempts[0] if attempts else None
+    reported = _reported(pod, container["name"])
+    if latest is None and ending and "terminated" in reported.get("state", {}):
+        return reported  # its container was removed since: how it ended is still true
     state, last = _states(pod, container, observed, now, runtime=runtime, ending=ending)
     running = latest is not None and "running" in state
     health = health_of(latest, container, observed) if latest is not None and running else None
@@ -32,7 +35,7 @@ def container_status(
         "state": state,
         "lastState": last,
         "ready": _ready(pod, container, state, ready=health is not None and health.started and health.ready),
-        "restartCount": latest.attempt if latest is not None else _reported_restarts(pod, container["name"]),
+        "restartCount": latest.attempt if latest is not None else int(reported.get("restartCount") or 0),
         "image": container["image"],
         "imageID": latest.image_id if latest is not None else "",
         "started": health is not None and health.started,
@@ -130,9 +133,8 @@ def _ready(pod: Object, container: Object, state: Object, *, ready: bool) -> boo
     return ready
 
 
-def _reported_restarts(pod: Object, name: str) -> int:
+def _reported(pod: Object, name: str) -> Object:
+    """What the API shows of a container; empty when it shows nothing."""
     status = pod.get("status") or {}
-    for known in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
-        if known.get("name") == name:
-            return int(known.get("restartCount") or 0)
-    return 0
+    shown = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    return next((dict(known) for known in shown if known.get("name") == name), {})

@@ -9,6 +9,7 @@ leaves `fenced`, which names the pods it ended.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -72,9 +73,32 @@ class FenceFiles:
         beside.write_bytes(data)
         beside.replace(self._directory / name)
 
+    def watched(self) -> bool:
+        """Whether a watchdog runs."""
+        try:
+            handle = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def write_answered(self, boottime: float) -> None:
-        """Moves the fence clock."""
-        self._replace("answered", TIME.pack(boottime, self._boot))
+        """Moves the fence clock. The file is overwritten in place, which needs no room: a full disk must not make a
+        node that is in touch look cut off. A reader meets the old time or the new one, the rest never changes."""
+        data = TIME.pack(boottime, self._boot)
+        if self.read_answered() == NEVER:
+            self._replace("answered", data)
+            return
+        handle = os.open(self._directory / "answered", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(handle, data[:8], 0)
+        finally:
+            os.close(handle)
 
     def read_answered(self) -> float:
         """When the last answered heartbeat was sent; NEVER when there was none since the machine started."""
@@ -116,12 +140,15 @@ class FenceFiles:
 def watch(files: FenceFiles, killer: Killer, held: int) -> None:
     """The watchdog's loop. It goes on after it has killed: containers that appear later are killed too. It ends when
     its directory was removed (the node has left its cluster): `held` is the lock file that it has open."""
+    hit: set[str] = set()
     while files.still_locked_by(held):
         guarded, answered, now = files.read_guarded(), files.read_answered(), boottime()
         if overdue(now, answered, guarded):
-            hit = [uid for uid, cgroup in guarded.cgroups.items() if killer.kill(cgroup)]
-            if hit:
-                files.write_fenced(hit)
+            hit |= {uid for uid, cgroup in guarded.cgroups.items() if killer.kill(cgroup)}
+        if hit:
+            with contextlib.suppress(OSError):  # a full disk: it is told as soon as there is room, and killing goes on
+                files.write_fenced(sorted(hit))
+                hit.clear()
         time.sleep(LOOK_SECONDS if overdue(now, answered, guarded) else next_look(now, answered, guarded))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from typing import Protocol
 
 from agents.node.fence import NEVER, FenceFiles, Guarded, overdue
 from mesh.clock import Clock
+
+log = logging.getLogger(__name__)
+
+WATCHDOG_LOOK_SECONDS = 2.0
 
 
 class Fence(Protocol):
@@ -38,10 +43,27 @@ class WatchdogFence:
         self._files = FenceFiles(directory)
         self._clock = clock
         self._last = self._files.read_answered()
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._untold: Guarded | None = None
+
+    async def keep_watched(self) -> None:
+        """See to it that there is a watchdog which knows what to guard, until cancelled: when somebody has killed it,
+        nobody fences."""
+        while True:
+            if self._untold is not None:
+                self.guard(self._untold)
+            try:
+                if not self._files.watched():
+                    self.start_watchdog()
+            except OSError:
+                log.exception("fence.no_watchdog directory=%s", self._directory)
+            await asyncio.sleep(WATCHDOG_LOOK_SECONDS)
+            if self._watchdog is not None:
+                self._watchdog.poll()  # reaps one that has ended
 
     def start_watchdog(self) -> None:
         """Start the watchdog in a session of its own; one that runs already makes the new one end at once."""
-        subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             [sys.executable, "-m", "agents.node.fence", str(self._directory)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -53,16 +75,22 @@ class WatchdogFence:
     def answered(self, sent: float) -> None:
         """See `Fence.answered`."""
         if sent > self._last:
-            self._last = sent
             self._files.write_answered(sent)
+            self._last = sent
 
     def guard(self, guarded: Guarded) -> None:
-        """See `Fence.guard`."""
-        self._files.write_guarded(guarded)
+        """See `Fence.guard`. While the watchdog cannot be told, on a full disk, no exclusive pod may be started."""
+        self._untold = guarded
+        try:
+            self._files.write_guarded(guarded)
+        except OSError:
+            log.exception("fence.untold directory=%s", self._directory)
+        else:
+            self._untold = None
 
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""
-        return self._clock.boottime() - self._last >= self._seconds
+        return self._untold is not None or self._clock.boottime() - self._last >= self._seconds
 
     def take_fenced(self) -> list[str]:
         """See `Fence.take_fenced`."""

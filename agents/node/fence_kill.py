@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -27,8 +28,8 @@ class CgroupKiller:
         """See `Killer.kill`. Processes that appear while it works are met by the next call."""
         found = False
         for directory in self._directories(cgroup):
-            for inner in [directory, *(d for d in directory.rglob("*") if d.is_dir())]:
-                found = self._kill_one(inner) or found
+            for inner, _, _ in os.walk(directory):  # unlike rglob it goes on when what it killed vanishes meanwhile
+                found = self._kill_one(Path(inner)) or found
         return found
 
     def _directories(self, cgroup: str) -> list[Path]:
@@ -51,7 +52,8 @@ class CgroupKiller:
             return False
         whole = directory / "cgroup.kill"
         if whole.exists():
-            whole.write_text("1")
+            with contextlib.suppress(OSError):  # it vanished since: what ran in it has ended
+                whole.write_text("1")
             return True
         for pid in pids:
             try:

@@ -45,8 +45,9 @@ class PodFiles(Protocol):
     def host_path(self, volume: str, path: str, kind: str) -> str:
         """A path of the node, checked (and created) as the hostPath type `kind` says."""
 
-    def sub_path(self, volume: str, base: str, sub: str) -> str:
-        """A path below `base`, made as a directory when absent; refuses one that leads out of it."""
+    def sub_path(self, uid: str, mount: str, volume: str, base: str, sub: str) -> str:
+        """What lies at `sub` below `base`, made as a directory when absent, to be mounted; refuses what leads out of
+        it. `mount` tells the pod's mounts from each other: asked again for the same, an earlier answer is void."""
 
     async def remove(self, uid: str) -> None:
         """Unmount and delete everything of this pod."""

@@ -12,13 +12,15 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from agents.node.subpath import open_below
 from agents.node.volumes import FileData, VolumeError
 
 MOST_LAST_WORDS = 4096
 _MS_FLAGS = 0x2 | 0x4  # nosuid, nodev
+_MS_BIND = 0x1000
 _MNT_DETACH = 2
 
 _KINDS = {
@@ -34,8 +36,8 @@ class DiskFiles:
     """Implements `agents.node.files.PodFiles` under `root`, which is made when absent."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root = root.resolve()  # as the kernel's table of mounts will name it
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def _directory(self, uid: str) -> Path:
@@ -107,19 +109,18 @@ class DiskFiles:
                 raise VolumeError(volume, f"invalid path: {path}")
         current = target / "..data"
         if current.is_symlink() and _same(current.resolve(), files):
+            _link_names(target, files)  # an agent that was killed after the swing has not come to it
             return str(target)
         fresh = Path(tempfile.mkdtemp(prefix="..", dir=target))
         fresh.chmod(0o755)
         for path, file in files.items():
             _write_file(fresh / path, file, group)
-        old = current.readlink() if current.is_symlink() else None
         swing = target / "..data_tmp"
         swing.unlink(missing_ok=True)
         swing.symlink_to(fresh.name)
         swing.replace(current)
-        _link_names(target, {Path(path).parts[0] for path in files})
-        if old is not None:
-            shutil.rmtree(target / old)
+        _link_names(target, files)
+        _remove_others(target, fresh)
         return str(target)
 
     def host_path(self, volume: str, path: str, kind: str) -> str:
@@ -142,15 +143,26 @@ class DiskFiles:
             raise VolumeError(volume, f"hostPath type check failed: {path} {words}")
         return path
 
-    def sub_path(self, volume: str, base: str, sub: str) -> str:
-        """See `PodFiles.sub_path`. A symlink in the volume that leads out of it is refused."""
-        root = Path(base).resolve()
-        target = (root / sub).resolve()
-        if target != root and root not in target.parents:
-            raise VolumeError(volume, f"subpath {sub!r} leads out of the volume")
-        if not target.exists():
-            target.mkdir(parents=True, mode=0o755)
-            target.chmod(root.stat().st_mode & 0o7777)
+    def sub_path(self, uid: str, mount: str, volume: str, base: str, sub: str) -> str:
+        """See `PodFiles.sub_path`. What is handed out is a bind mount of the very thing that was checked, in a directory
+        of ours: by its path in the volume, a container could have exchanged it before it is mounted."""
+        target = self._directory(uid) / "subpaths" / mount
+        handle = open_below(volume, Path(base), sub)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            while str(target) in _mount_points():  # is_mount() does not see a bind mount within one file system
+                _unmount(str(target))  # an earlier attempt's; a container that runs has its own
+            if target.is_dir():
+                target.rmdir()
+            else:
+                target.unlink(missing_ok=True)
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                target.mkdir()
+            else:
+                target.touch()
+            _mount(volume, f"/proc/self/fd/{handle}", target, _MS_BIND)
+        finally:
+            os.close(handle)
         return str(target)
 
     async def remove(self, uid: str) -> None:
@@ -186,8 +198,9 @@ def _write_file(target: Path, file: FileData, group: int | None) -> None:
     target.chmod(mode)
 
 
-def _link_names(target: Path, names: set[str]) -> None:
+def _link_names(target: Path, files: Iterable[str]) -> None:
     """What users see: a symlink through ..data for each top-level name, none for those that are no longer there."""
+    names = {Path(path).parts[0] for path in files}
     for entry in target.iterdir():
         if not entry.name.startswith("..") and entry.name not in names:
             entry.unlink()
@@ -197,13 +210,25 @@ def _link_names(target: Path, names: set[str]) -> None:
             link.symlink_to(f"..data/{name}")
 
 
+def _remove_others(target: Path, current: Path) -> None:
+    """Remove the contents of earlier times, also those that a killed agent has left half written. Which they are is
+    read from the directory itself, never from a link: a link could lead anywhere."""
+    for entry in target.iterdir():
+        if entry.name.startswith("..") and entry != current and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _mount_tmpfs(volume: str, target: Path, size: int | None) -> None:
-    options = f"size={size}" if size else ""
-    if _libc.mount(b"tmpfs", str(target).encode(), b"tmpfs", ctypes.c_ulong(_MS_FLAGS), options.encode()) != 0:
-        raise VolumeError(volume, f"mounting tmpfs: {os.strerror(ctypes.get_errno())}")
+    _mount(volume, "tmpfs", target, _MS_FLAGS, kind="tmpfs", options=f"size={size}" if size else "")
+
+
+def _mount(volume: str, source: str, target: Path, flags: int, *, kind: str = "", options: str = "") -> None:
+    given = source.encode(), str(target).encode(), kind.encode()
+    if _libc.mount(*given, ctypes.c_ulong(flags), options.encode()) != 0:
+        raise VolumeError(volume, f"mounting {kind or source}: {os.strerror(ctypes.get_errno())}")
 
 
 def _unmount(path: str) -> None:
@@ -213,7 +238,10 @@ def _unmount(path: str) -> None:
 
 
 def _mounts_below(directory: Path) -> list[str]:
-    """Mount points at or below a directory, by the kernel's table (its octal escapes for blanks undone)."""
-    prefix = f"{directory}/"
-    points = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [point for point in points if point.startswith(prefix)]
+    """Mount points below a directory."""
+    return [point for point in _mount_points() if point.startswith(f"{directory}/")]
+
+
+def _mount_points() -> list[str]:
+    """All mount points, by the kernel's table (its octal escapes for blanks undone)."""
+    return [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]

@@ -57,9 +57,9 @@ class MemoryFiles:
         del volume, kind
         return path
 
-    def sub_path(self, volume: str, base: str, sub: str) -> str:
+    def sub_path(self, uid: str, mount: str, volume: str, base: str, sub: str) -> str:
         """See `PodFiles.sub_path`."""
-        del volume
+        del uid, mount, volume
         return f"{base}/{sub}"
 
     async def remove(self, uid: str) -> None:

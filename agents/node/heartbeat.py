@@ -43,4 +43,7 @@ async def _one(
     except ApiError as error:
         log.debug("heartbeat.unanswered node=%s sequence=%d reason=%s", node, sequence, error)
         return
-    answered(sent)
+    try:
+        answered(sent)
+    except OSError:  # the disk: the fence does not know that we are in touch, and will fall
+        log.exception("heartbeat.not_noted node=%s sequence=%d", node, sequence)

@@ -9,9 +9,9 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from agents.node.backoff import doubled
 from agents.node.observed import Failure
@@ -53,31 +53,44 @@ def credentials_for(reference: str, secrets: Sequence[Object]) -> dict[str, str]
     registry = registry_of(reference)
     aliases = {registry} | ({"index.docker.io", "registry-1.docker.io"} if registry == "docker.io" else set())
     for secret in secrets:
-        for host, entry in _auths(secret).items():
-            if host.removeprefix("https://").removeprefix("http://").split("/", 1)[0] not in aliases:
-                continue
-            if entry.get("identitytoken"):
-                return {"identitytoken": entry["identitytoken"]}
-            if entry.get("username"):
-                return {"username": entry["username"], "password": entry.get("password", "")}
-            user, _, password = base64.b64decode(entry.get("auth", "")).decode().partition(":")
-            return {"username": user, "password": password}
+        try:
+            found = _login(_auths(secret), aliases)
+        except (ValueError, TypeError, AttributeError):  # no JSON, no base64, or of another shape
+            log.warning("image.secret_unreadable secret=%s", secret["metadata"].get("name"))
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _login(auths: Mapping[str, Mapping[str, str]], aliases: Set[str]) -> dict[str, str] | None:
+    """The first entry for one of a registry's names as username and password, or as identitytoken."""
+    for host, entry in auths.items():
+        if host.removeprefix("https://").removeprefix("http://").split("/", 1)[0] not in aliases:
+            continue
+        if entry.get("identitytoken"):
+            return {"identitytoken": str(entry["identitytoken"])}
+        if entry.get("username"):
+            return {"username": str(entry["username"]), "password": str(entry.get("password", ""))}
+        user, _, password = base64.b64decode(entry.get("auth", "")).decode().partition(":")
+        return {"username": user, "password": password}
     return None
 
 
 def _auths(secret: Object) -> dict[str, dict[str, str]]:
     """The registries of a `kubernetes.io/dockerconfigjson` (or older `dockercfg`) secret."""
     data = secret.get("data") or {}
-    try:
-        if text := data.get(".dockerconfigjson"):
-            found: dict[str, dict[str, str]] = json.loads(base64.b64decode(text)).get("auths") or {}
-            return found
-        if text := data.get(".dockercfg"):
-            older: dict[str, dict[str, str]] = json.loads(base64.b64decode(text))
-            return older
-    except ValueError:
-        log.warning("image.secret_unreadable secret=%s", secret["metadata"].get("name"))
+    if text := data.get(".dockerconfigjson"):
+        found: dict[str, dict[str, str]] = json.loads(base64.b64decode(text)).get("auths") or {}
+        return found
+    if text := data.get(".dockercfg"):
+        older: dict[str, dict[str, str]] = json.loads(base64.b64decode(text))
+        return older
     return {}
+
+
+_Pull: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""Reference and credentials."""
 
 
 class Images:
@@ -87,7 +100,7 @@ class Images:
         self._runtime = runtime
         self._clock = clock
         self._slots = asyncio.Semaphore(PARALLEL_PULLS)
-        self._pulls: dict[str, asyncio.Task[Image]] = {}
+        self._pulls: dict[_Pull, asyncio.Task[Image]] = {}
         self._delays: dict[tuple[str, str], int] = {}
         """Seconds that the last failure of (pod, image) had to wait."""
         self._used: dict[str, float] = {}
@@ -123,11 +136,13 @@ class Images:
     ) -> Image | Failure:
         say("Normal", "Pulling", f'Pulling image "{reference}"')
         asked = self._clock.monotonic()
-        task = self._pulls.get(reference)
+        # Only with equal credentials: a pod must neither profit from another's login nor fail because of it.
+        pull = reference, tuple(sorted((credentials or {}).items()))
+        task = self._pulls.get(pull)
         if task is None:
             task = asyncio.ensure_future(self._fetch(reference, credentials))
-            self._pulls[reference] = task
-            task.add_done_callback(lambda _: self._pulls.pop(reference, None))
+            self._pulls[pull] = task
+            task.add_done_callback(lambda _: self._pulls.pop(pull, None))
         try:
             # Another pod may wait for the same pull: losing interest in it here must not end it.
             image = await asyncio.shield(task)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.objects import ReferencedObjects
 from agents.node.observed import Verdict
 from mesh.objects.meta import uid_of
 from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+"""After a write that the disk refused: pods go on, and the newest of each waits for room."""
 
 
 class CheckpointKeeper:
@@ -48,7 +54,15 @@ class CheckpointKeeper:
             self._bell.clear()
             while self._due:
                 uid, checkpoint = self._due.popitem()
-                if checkpoint is None:
-                    await self._checkpoints.remove(uid)
-                else:
-                    await self._checkpoints.save(uid, checkpoint)
+                try:
+                    await self._write(uid, checkpoint)
+                except OSError:
+                    log.exception("checkpoint.not_written uid=%s", uid)
+                    self._due.setdefault(uid, checkpoint)  # unless a newer one has come meanwhile
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _write(self, uid: str, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            await self._checkpoints.remove(uid)
+        else:
+            await self._checkpoints.save(uid, checkpoint)

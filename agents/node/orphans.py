@@ -1,13 +1,14 @@
-"""What a starting agent finds in the runtime: offered to the pods it belongs to, removed when nobody claims it."""
+"""What is found on the node without a worker: offered to the pod it belongs to, removed when nobody claims it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
 from agents.node.files import PodFiles
 from agents.node.memory import PodMemory
-from agents.node.ports import ContainerStatus, PodNetwork, Runtime, RuntimeFailure, SandboxStatus, State
+from agents.node.ports import ContainerStatus, NetworkFailure, PodNetwork, Runtime, RuntimeFailure, SandboxStatus, State
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +39,19 @@ class Orphans:
         return self._left.pop(uid, None)
 
     async def remove(self, known: set[str]) -> None:
-        """Remove what belongs to no known pod. Only after the API has been read."""
-        for uid, memory in list(self._left.items()):
-            if uid in known:
-                continue
-            try:
-                await self._remove(uid, memory)
-            except RuntimeFailure as error:
-                log.warning("orphan.left uid=%s reason=%s", uid, error)  # the next start of the agent tries again
-                continue
-            del self._left[uid]
+        """Remove what belongs to no known pod, their directories too. Only after the API has been read. What cannot be
+        removed now is logged, and left for the next call."""
+        left = {uid: PodMemory() for uid in self._files.pods()} | self._left
+        strays = [(uid, memory) for uid, memory in left.items() if uid not in known]
+        await asyncio.gather(*(self._try(uid, memory) for uid, memory in strays))
+
+    async def _try(self, uid: str, memory: PodMemory) -> None:
+        try:
+            await self._remove(uid, memory)
+        except (RuntimeFailure, NetworkFailure, OSError) as error:
+            log.warning("orphan.left uid=%s reason=%s", uid, error)
+        else:
+            self._left.pop(uid, None)
 
     async def _remove(self, uid: str, memory: PodMemory) -> None:
         log.info("orphan.remove uid=%s containers=%d", uid, len(memory.containers))

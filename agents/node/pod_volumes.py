@@ -129,7 +129,8 @@ class PodVolumes:
         files, uid = self._context.files, uid_of(pod)
         result: list[Mount] = []
         targets = set()
-        for entry in container.get("volumeMounts") or ():
+        projected = {volume["name"] for volume in volumes_of(pod) if kind_of(volume) in PROJECTING}
+        for index, entry in enumerate(container.get("volumeMounts") or ()):
             base = self.paths.get(entry["name"]) or self._adopted(pod, entry["name"])
             sub = entry.get("subPath") or ""
             if expression := entry.get("subPathExpr"):
@@ -137,9 +138,12 @@ class PodVolumes:
                     sub = expand_strictly(expression, variables)
                 except KeyError as error:
                     raise ConfigError(f"missing value for {error.args[0]!r} in subPathExpr {expression!r}") from error
-            source = files.sub_path(entry["name"], base, sub) if sub else base
+            mount = f"{container['name']}-{index}"
+            source = files.sub_path(uid, mount, entry["name"], base, sub) if sub else base
             propagation = PROPAGATION.get(entry.get("mountPropagation") or "", "rprivate")
-            result.append(Mount(source, entry["mountPath"], bool(entry.get("readOnly")), propagation))
+            # What we project is ours to write: a pod that could would choose where our next write goes.
+            read_only = bool(entry.get("readOnly")) or entry["name"] in projected
+            result.append(Mount(source, entry["mountPath"], read_only, propagation))
             targets.add(entry["mountPath"])
         if "/etc/hosts" not in targets and not (host_network(pod) and not self._context.node_hosts):
             self.write_hosts(pod, addresses)

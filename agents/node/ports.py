@@ -236,7 +236,8 @@ class Runtime(Protocol):
 
     async def create_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Create and start a sandbox without any network but loopback (unless host_network). Takes a warm one when
-        there is one that can serve this spec (its network is wired already; `labels` tell), else starts a cold one."""
+        there is one that can serve this spec (its network is wired already: `PodNetwork.attach` answers at once), else
+        starts a cold one. Asked again for the same pod, the answer is its running sandbox."""
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Kill and remove a sandbox and whatever still runs in it. Gone already is fine."""

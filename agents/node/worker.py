@@ -20,7 +20,7 @@ from agents.node.observed import Observed, Verdict, has_ended
 from agents.node.plan import plan
 from agents.node.plan_termination import must_end
 from agents.node.podspec import exclusive, place_of, places
-from agents.node.ports import ContainerStatus, RuntimeAway, RuntimeFailure, SandboxStatus
+from agents.node.ports import ContainerStatus, NetworkFailure, RuntimeAway, RuntimeFailure, SandboxStatus
 from agents.node.prober import PodProbes
 from agents.node.status import pod_status
 from agents.node.termination_message import last_words
@@ -135,7 +135,7 @@ class PodWorker:
                 except RuntimeAway as error:
                     log.warning("pod.runtime_away pod=%s reason=%s", self._name(), error)
                     await self._pause(RUNTIME_AWAY_SECONDS)
-                except (RuntimeFailure, ApiError, OSError) as error:
+                except (RuntimeFailure, NetworkFailure, ApiError, OSError) as error:
                     log.warning("pod.pass_failed pod=%s reason=%s", self._name(), error)
                     await self._pause(FAULT_SECONDS)
             self._on_end(self.uid)
@@ -292,6 +292,9 @@ class PodWorker:
         except (RuntimeFailure, ApiError, VolumeError, OSError) as error:
             log.warning("pod.action_failed pod=%s action=%s reason=%s", self._name(), key, error)
             await asyncio.sleep(RUNTIME_AWAY_SECONDS)
+        except Exception:  # a fault of ours: it must not become a circle of ever new attempts without a pause
+            log.exception("pod.action_fell pod=%s action=%s", self._name(), key)
+            await asyncio.sleep(FAULT_SECONDS)
         finally:
             current = self._background.get(key)
             if current is not None and current.task is asyncio.current_task():

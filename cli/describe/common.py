@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from cli.describe.layout import NONE, Page, age, local_time
+from cli.describe.layout import NONE, Page, local_time
+from mesh.objects.duration import since
 from mesh.objects.meta import annotations_of, controller_of, labels_of, name_of, namespace_of
 from mesh.objects.types import Object
 
@@ -53,9 +54,9 @@ def events(page: Page, found: Sequence[Object], now: datetime) -> None:
 def _event_row(event: Object, now: datetime) -> list[str]:
     last = event.get("lastTimestamp") or event.get("eventTime")
     count = int(event.get("count") or 1)
-    when = age(last, now)
+    when = since(last, now)
     if count > 1:
-        when += f" (x{count} over {age(event.get('firstTimestamp') or last, now)})"
+        when += f" (x{count} over {since(event.get('firstTimestamp') or last, now)})"
     source = (event.get("source") or {}).get("component") or event.get("reportingComponent", "")
     return [event.get("type", ""), event.get("reason", ""), when, source, str(event.get("message", "")).strip()]
 

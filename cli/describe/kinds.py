@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cli.describe import common
-from cli.describe.layout import NONE, UNSET, Page, age, local_time
+from cli.describe.layout import NONE, UNSET, Page, local_time
 from cli.printing import to_yaml
+from mesh.objects.duration import since
 from mesh.objects.kinds import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, REPLICASETS, SECRETS, SERVICES, Resource
 from mesh.objects.labels import equal_to, from_object
 from mesh.objects.meta import labels_of, name_of, namespace_of
@@ -48,7 +49,7 @@ def _pod(page: Page, pod: Object, _related: Related, _now: datetime) -> None:
     shown = {k: v for k, v in (pod["metadata"].get("annotations") or {}).items() if "last-applied" not in k}
     page.pairs("Annotations", shown, joint=": ")
     deleted = pod["metadata"].get("deletionTimestamp")
-    page.field("Status", f"Terminating (lasts {age(deleted, _now)})" if deleted else status.get("phase", "Pending"))
+    page.field("Status", f"Terminating (lasts {since(deleted, _now)})" if deleted else status.get("phase", "Pending"))
     for name in ("reason", "message"):
         if status.get(name):
             page.field(name.capitalize(), status[name])
@@ -189,7 +190,7 @@ def _node_pods(page: Page, node: Object, related: Related, now: datetime) -> Non
         cpu = sum(to_milli(r.get("cpu", 0)) for r in requests)
         memory = sum(to_int(r.get("memory", 0)) for r in requests)
         total_cpu, total_memory = total_cpu + cpu, total_memory + memory
-        born = age(pod["metadata"].get("creationTimestamp"), now)
+        born = since(pod["metadata"].get("creationTimestamp"), now)
         rows.append((namespace_of(pod), name_of(pod), f"{cpu}m", f"{memory // 1024 // 1024}Mi", born))
     page.table(["Namespace", "Name", "CPU Requests", "Memory Requests", "Age"], rows)
     allocatable = (node.get("status") or {}).get("allocatable") or {}

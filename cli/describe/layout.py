@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from mesh.objects.meta import parse_time
 
@@ -76,37 +76,6 @@ class Page:
     def _shape(self, i: int) -> tuple[int, int]:
         indent, cells = self._lines[i]
         return (len(cells), indent if len(cells) > 2 else 0)
-
-
-def age(text: str | None, now: datetime) -> str:
-    """How long ago a timestamp is, as `kubectl` writes it: 45s, 3m20s, 5h, 2d3h."""
-    if not text:
-        return "<unknown>"
-    seconds = int((now - parse_time(text)).total_seconds())
-    return human_duration(max(seconds, 0))
-
-
-def human_duration(seconds: int) -> str:
-    """Two significant units, as `duration.HumanDuration` of k8s.io/apimachinery."""
-    if seconds < 120:
-        return f"{seconds}s"
-    minutes = seconds // 60
-    if minutes < 10:
-        rest = seconds % 60
-        return f"{minutes}m{rest}s" if rest else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    hours = minutes // 60
-    if hours < 8:
-        rest = minutes % 60
-        return f"{hours}h{rest}m" if rest else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    days = hours // 24
-    if hours < 192:
-        rest = hours % 24
-        return f"{days}d{rest}h" if rest else f"{days}d"
-    return f"{days}d"
 
 
 def local_time(text: str | None) -> str:

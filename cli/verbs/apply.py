@@ -55,10 +55,9 @@ async def apply_one(session: Session, manifest: Manifest, dry_run: str = "none")
         try:
             live = await session.client.get(resource, manifest.name, where)
         except NotFound:
-            made = (
-                new if dry_run == "client" else await session.client.create(resource, new, dry_run=dry_run == "server")
-            )
-            return made, "created"
+            if dry_run == "client":
+                return new, "created"
+            return await session.client.create(resource, new, dry_run=dry_run == "server", strict=True), "created"
         before = last_applied(live)
         if before is None:
             warn(
@@ -71,7 +70,7 @@ async def apply_one(session: Session, manifest: Manifest, dry_run: str = "none")
         if dry_run == "client":
             return merged, "configured"
         try:
-            updated = await session.client.update(resource, merged, dry_run=dry_run == "server")
+            updated = await session.client.update(resource, merged, dry_run=dry_run == "server", strict=True)
         except Conflict:
             if attempt == _ATTEMPTS - 1:
                 raise

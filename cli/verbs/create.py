@@ -85,7 +85,9 @@ async def _create(session: Session, manifest: Manifest, dry_run: str, output: st
     suffix = {"none": "", "client": " (dry run)", "server": " (server dry run)"}.get(dry_run)
     if suffix is None:
         raise Terminal(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".')
-    made = obj if dry_run == "client" else await session.client.create(resource, obj, dry_run=dry_run == "server")
+    made = obj
+    if dry_run != "client":
+        made = await session.client.create(resource, obj, dry_run=dry_run == "server", strict=True)
     if output:
         print_objects([made], output, [resource], single=True)
     else:

@@ -42,18 +42,19 @@ Reservation = tuple[Resource, str]
 class Claim:
     """What one write of a Service reserved, and what it gives up when it succeeds."""
 
-    def __init__(self, allocation: Allocation, taken: list[Reservation], given_up: list[Reservation]) -> None:
+    def __init__(self, allocation: Allocation, uid: str, taken: list[Reservation], given_up: list[Reservation]) -> None:
         self._allocation = allocation
+        self._uid = uid
         self._taken = taken
         self._given_up = given_up
 
     async def release(self) -> None:
         """The write failed: give back what it reserved."""
-        await self._allocation.free(self._taken)
+        await self._allocation.free(self._uid, self._taken)
 
     async def settle(self) -> None:
         """The write succeeded: free what the Service no longer has."""
-        await self._allocation.free(self._given_up)
+        await self._allocation.free(self._uid, self._given_up)
 
 
 class Allocation:
@@ -66,7 +67,7 @@ class Allocation:
         self._networks: list[Network] = [ipaddress.ip_network(cidr) for cidr in network.service_cidrs]
         self._range = Range(network.node_port_min, network.node_port_max)
         self._kept = {str(self._networks[0][1]), network.dns_address}
-        self._nothing = Claim(self, [], [])
+        self._nothing = Claim(self, "", [], [])
 
     async def claim(self, resource: Resource, new: Object, old: Object | None, *, dry_run: bool) -> Claim:
         """Complete a Service that is about to be written, in place, and reserve what it needs; other kinds pass.
@@ -83,13 +84,13 @@ class Allocation:
             await self._claim_address(new, old, taken, dry_run=dry_run)
             await self._claim_ports(new, old, taken, dry_run=dry_run)
         except BaseException:
-            await self.free(taken)
+            await self.free(uid_of(new), taken)
             raise
-        return Claim(self, taken, _given_up(new, old))
+        return Claim(self, uid_of(new), taken, _given_up(new, old))
 
     async def freed(self, service: Object) -> None:
         """The Service is deleted: free all it had."""
-        await self.free(_given_up(None, service))
+        await self.free(uid_of(service), _given_up(None, service))
 
     # Addresses
 
@@ -202,12 +203,13 @@ class Allocation:
             "service": uid_of(service),
         }
 
-    async def free(self, reservations: Iterable[Reservation]) -> None:
-        """Delete reservations. Failure only delays it: `repair` finds what is left."""
+    async def free(self, uid: str, reservations: Iterable[Reservation]) -> None:
+        """Delete reservations of the Service with this UID; what another has by now stays. Failure only delays it:
+        `repair` finds what is left."""
         for resource, name in reservations:
             try:
                 item = await self._registry.current(resource, "", name)
-                if item is not None:
+                if item is not None and item.object["service"] == uid:
                     await self._registry.remove(resource, item)
             except CoveyError as error:
                 log.warning("reservation of %s left to the next repair: %s", name, error)
@@ -220,7 +222,7 @@ class Allocation:
             for item in self._registry.objects(resource).ordered():
                 age = self._clock.now() - parse_time(item.object["metadata"]["creationTimestamp"])
                 if item.object["service"] not in uids and age > ORPHANED:
-                    await self.free([(resource, item.object["metadata"]["name"])])
+                    await self.free(item.object["service"], [(resource, item.object["metadata"]["name"])])
         for service in services:
             for resource, name in _given_up(None, service):
                 await self._reserve(resource, name, service, [], dry_run=False)

@@ -21,6 +21,7 @@ from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodestreams import NodeCalls, NodeStreams
 from controlplane.apiserver.reads import Reads
 from controlplane.apiserver.registry import Registry
+from controlplane.apiserver.reviews import Reviews
 from controlplane.apiserver.server import ApiServer, Parts
 from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.subresources import Subresources
@@ -93,6 +94,7 @@ async def start(
     writes = _writes(config, registry, allocation, clock, rng)
     deletes = Deletes(registry, allocation, clock)
     metrics = Metrics(registry)
+    authorizer = GroupAuthorizer()
     api = ApiServer(
         Parts(
             reads=Reads(registry, rng),
@@ -100,10 +102,11 @@ async def start(
             deletes=deletes,
             subresources=Subresources(registry, writes, deletes, clock),
             tokens=tokens,
+            reviews=Reviews(authorizer, clock),
             streams=NodeStreams(registry, nodes),
             documents=Documents(_health(registry), metrics, tokens),
             metrics=metrics,
-            authorizer=GroupAuthorizer(),
+            authorizer=authorizer,
             clock=clock,
         )
     )

@@ -13,10 +13,12 @@ from controlplane.apiserver import refusals
 from controlplane.apiserver.routes import Route
 from mesh.api.port import User
 from mesh.errors import Forbidden
+from mesh.objects.kinds import REVIEWS
 
 MASTERS = "system:masters"
 NODES = "system:nodes"
 PROXIERS = "system:node-proxiers"
+AUTHENTICATED = "system:authenticated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ _NODE_RULES: dict[tuple[str, str], frozenset[str]] = {
     ("", "serviceaccounts/token"): frozenset({"create"}),
     ("coordination.k8s.io", "leases"): _READ | _WRITE,
 }
-_RULES = {NODES: _NODE_RULES, PROXIERS: _PROXY_RULES}
+_ONLY_IN: dict[tuple[str, str], str] = {("coordination.k8s.io", "leases"): "kube-node-lease"}
+"""The only namespace in which these rules hold: other Leases say who leads, and where the API is."""
+_OWN_RULES: dict[tuple[str, str], frozenset[str]] = {(r.group, r.plural): frozenset({"create"}) for r in REVIEWS}
+_RULES = {NODES: _NODE_RULES, PROXIERS: _PROXY_RULES, AUTHENTICATED: _OWN_RULES}
 _OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
 _OPEN_TO_KNOWN = ("/api", "/apis", "/openapi")
 
@@ -78,9 +83,11 @@ class GroupAuthorizer:
         if wanted.path:
             if _below(wanted.path, _OPEN_TO_ALL):
                 return True
-            return "system:authenticated" in user.groups and _below(wanted.path, _OPEN_TO_KNOWN)
+            return AUTHENTICATED in user.groups and _below(wanted.path, _OPEN_TO_KNOWN)
         resource = f"{wanted.resource}/{wanted.subresource}" if wanted.subresource else wanted.resource
         key = (wanted.group, resource)
+        if wanted.namespace != _ONLY_IN.get(key, wanted.namespace):
+            return False
         return any(wanted.verb in _RULES[group].get(key, ()) for group in user.groups if group in _RULES)
 
 

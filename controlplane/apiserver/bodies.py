@@ -25,8 +25,8 @@ def read(request: Request, api_version: str, kind: str) -> tuple[Object, list[st
     `fieldValidation=Strict` also for unknown fields and fields given twice.
     """
     obj, problems = decode(request.body, request.content_type)
-    given_version = obj.setdefault("apiVersion", api_version) or api_version
-    given_kind = obj.setdefault("kind", kind) or kind
+    given_version = obj["apiVersion"] = obj.get("apiVersion") or api_version
+    given_kind = obj["kind"] = obj.get("kind") or kind
     if not isinstance(given_kind, str) or not isinstance(given_version, str):
         raise BadRequest("couldn't get version/kind; json parse error: apiVersion and kind have to be strings")
     if given_kind != kind:

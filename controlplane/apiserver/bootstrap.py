@@ -14,6 +14,7 @@ from datetime import datetime
 from controlplane.apiserver.cached import Item
 from controlplane.apiserver.registry import Registry
 from controlplane.apiserver.routes import Route
+from controlplane.apiserver.strategies.ip_validation import validate_backend_ip
 from controlplane.apiserver.writes import Change, Writes
 from mesh.clock import Clock
 from mesh.config import ServerConfig
@@ -137,13 +138,15 @@ def server_lease(address: str, now: datetime) -> Object:
 
 
 def live_addresses(leases: Iterable[Object], now: datetime) -> list[str]:
-    """The addresses of the API servers whose lease has not run out."""
+    """The addresses of the API servers whose lease has not run out. Leases are written by others too: one that holds no
+    address is none of a server's."""
     found = set()
     for lease in leases:
         spec = lease.get("spec") or {}
         if labels_of(lease).get(IDENTITY) == "kube-apiserver" and spec.get("renewTime") and spec.get("holderIdentity"):
             age = now - parse_time(spec["renewTime"])
-            if age.total_seconds() < spec.get("leaseDurationSeconds", 0):
+            alive = age.total_seconds() < (spec.get("leaseDurationSeconds") or 0)
+            if alive and not validate_backend_ip(spec["holderIdentity"], "spec.holderIdentity"):
                 found.add(spec["holderIdentity"])
     return sorted(found)
 

@@ -28,12 +28,32 @@ _YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"}
 _BODY_TYPES = (JSON, YAML, protobuf.MEDIA_TYPE)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+_MOST_MERGED = 10_000
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: no timestamps (they stay strings); notes keys given twice."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
         self.duplicates: list[str] = []
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys (`<<: *a`) into members, each taken over once and only so many: merges of merges would grow like
+        aliases of aliases."""
+        members = 0
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for part in value.value if isinstance(value, yaml.SequenceNode) else (value,):
+                    if isinstance(part, yaml.MappingNode):
+                        self.flatten_mapping(part)
+                        members += len(part.value)
+        if members > _MOST_MERGED:
+            raise yaml.YAMLError("document contains excessive aliasing")
+        super().flatten_mapping(node)
+        if members:  # what comes later counts
+            node.value = list({str(key.value): (key, value) for key, value in node.value}.values())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:
         seen: set[str] = set()
@@ -134,10 +154,26 @@ def _duplicate_fields(body: bytes) -> list[str]:
     return found
 
 
+def _expanded_size(value: Json, known: dict[int, int]) -> int:
+    """About how many bytes the value takes once each alias stands for a copy. Ten aliases of ten aliases of ... make
+    a few lines of YAML larger than any memory; without aliases it is less than the body."""
+    if isinstance(value, str):
+        return 1 + len(value)
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1  # what contains itself is refused later
+        members = value.items() if isinstance(value, dict) else ((None, v) for v in value)
+        known[id(value)] = 1 + sum(_expanded_size(k, known) + _expanded_size(v, known) for k, v in members)
+    return known[id(value)]
+
+
 def _decode_yaml(body: bytes) -> tuple[Json, list[str]]:
     loader = _Loader(body)
     try:
         value = loader.get_single_data()
+        if _expanded_size(value, {}) > MAX_BODY:
+            raise BadRequest("error converting YAML to JSON: yaml: document contains excessive aliasing")
         problems = [f'duplicate field "{name}"' for name in loader.duplicates]
         return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)), problems
     except yaml.YAMLError as error:

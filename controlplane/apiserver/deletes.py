@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.apiserver import admission, deletion, refusals
+from controlplane.apiserver import admission, deletion, listing, refusals
 from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.cached import Item
 from controlplane.apiserver.decode import decode
@@ -16,6 +16,7 @@ from controlplane.apiserver.writes import ATTEMPTS
 from mesh.api.port import Request, Response
 from mesh.clock import Clock
 from mesh.errors import BadRequest, NotFound
+from mesh.objects import schema
 from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES
 from mesh.objects.types import Object
 from mesh.store.port import RevisionMismatch
@@ -58,7 +59,7 @@ class Deletes:
                     return await self._registry.write(resource, decision.object, item.revision), False
                 item = await self._registry.remove(resource, item)
             except RevisionMismatch:
-                await self._registry.cache(resource).catch_up()
+                await self._registry.refused(resource, item)
                 continue
             if resource is SERVICES:
                 await self._allocation.freed(item.object)
@@ -69,7 +70,7 @@ class Deletes:
         """The item, once the preconditions on it are certain to hold."""
         resource = route.resource
         wanted = options.resource_version
-        behind = wanted.isdigit() and int(wanted) > item.revision
+        behind = (listing.revision_number(wanted) or 0) > item.revision
         if behind or options.uid not in {"", item.object["metadata"]["uid"]}:
             latest = await self._registry.latest(resource, route.namespace, route.name)
             if latest is None:
@@ -105,6 +106,7 @@ def _options(request: Request) -> DeleteOptions:
         body, _ = decode(request.body, request.content_type)
         if body.get("kind", "DeleteOptions") != "DeleteOptions":
             raise BadRequest(f"{body['kind']} cannot be handled as DeleteOptions")
+        schema.conform(body, "v1", "DeleteOptions")
     return deletion.options_of(body, dict(request.query))
 
 

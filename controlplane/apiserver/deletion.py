@@ -19,6 +19,8 @@ from mesh.objects.types import Object
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _POLICIES = ("Foreground", "Background", "Orphan")
+_LONGEST_GRACE = 2**31 - 1
+"""Seconds; with more the end would lie beyond what a timestamp can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def decide(obj: Object, strategy: Strategy, options: DeleteOptions, now: datetim
     requested = options.grace_period_seconds
     if requested is not None and requested < 0:
         requested = 1
-    grace = strategy.grace_period(obj, requested) if strategy.grace_period else 0
+    grace = min(strategy.grace_period(obj, requested), _LONGEST_GRACE) if strategy.grace_period else 0
     metadata = obj["metadata"]
     if "deletionTimestamp" in metadata:
         return _again(obj, finalizers, grace, requested)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import orjson
 
 from mesh.errors import NotFound
-from mesh.objects.kinds import BUILT_IN, Resource
+from mesh.objects.kinds import BUILT_IN, REVIEWS, Resource
 from mesh.objects.types import Object
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -44,12 +44,14 @@ def served_subresources(resource: Resource) -> tuple[str, ...]:
 
 
 def _verbs(resource: Resource) -> list[str]:
+    if resource in REVIEWS:
+        return ["create"]
     return [v for v in _VERBS if not (resource.plural == "namespaces" and v == "deletecollection")]
 
 
 def _groups() -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
-    for group, version in (*((r.group, r.version) for r in BUILT_IN), _EVICTION):
+    for group, version in (*((r.group, r.version) for r in (*BUILT_IN, *REVIEWS)), _EVICTION):
         versions = found.setdefault(group, [])
         if version not in versions:
             versions.append(version)
@@ -57,7 +59,7 @@ def _groups() -> list[tuple[str, list[str]]]:
 
 
 def _members(group: str, version: str) -> list[Resource]:
-    return [r for r in BUILT_IN if (r.group, r.version) == (group, version)]
+    return [r for r in (*BUILT_IN, *REVIEWS) if (r.group, r.version) == (group, version)]
 
 
 @lru_cache(maxsize=1)

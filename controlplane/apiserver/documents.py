@@ -55,7 +55,7 @@ class Documents:
         if parts == ["metrics"]:
             return self._metrics.answer()
         if parts[0] == "openapi":
-            return _openapi(parts[1:])
+            return _openapi(request, parts[1:])
         if parts == ["openid", "v1", "jwks"]:
             return Response(200, self._tokens.key_set(), "application/jwk-set+json")
         if parts == [".well-known", "openid-configuration"]:
@@ -87,9 +87,11 @@ def _discovery(request: Request, parts: list[str]) -> Response:
 _PATHS = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
 
 
-def _openapi(parts: list[str]) -> Response:
+def _openapi(request: Request, parts: list[str]) -> Response:
     match parts:
         case ["v2"]:
+            if openapi_v2.PROTOBUF in request.accept:
+                return Response(200, openapi_v2.outline(), f"{openapi_v2.PROTOBUF}.v1.0+protobuf")
             return Response(200, openapi_v2.document())
         case ["v3"]:
             return Response(200, openapi_v3.index())

@@ -13,7 +13,7 @@ import ssl
 
 from aiohttp import web
 
-from controlplane.apiserver import http_streams
+from controlplane.apiserver import http_streams, routes
 from controlplane.apiserver.authenticate import Authenticator
 from controlplane.apiserver.decode import MAX_BODY
 from controlplane.apiserver.refusals import too_large
@@ -101,7 +101,7 @@ class HttpsServer:
 
 
 def _is_watch(request: Request) -> bool:
-    return request.flag("watch")
+    return request.flag("watch") and routes.is_resource_path(request.path)
 
 
 async def _body(http: web.BaseRequest) -> bytes:

@@ -17,6 +17,7 @@ from mesh.api.port import Request
 from mesh.errors import BadRequest, Cause, Gone
 
 _TOKEN_VERSION = "meta.k8s.io/v1"
+_MOST_DIGITS = 20
 INCONSISTENT = -1
 """The revision in a continue token that accepts whatever is there now."""
 
@@ -52,13 +53,22 @@ def options_of(request: Request, *, watch: bool) -> ListOptions:
     return options
 
 
+def revision_number(text: str) -> int | None:
+    """A resourceVersion as a number; None for what no server can have given (it is an unsigned 64-bit number)."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return None
+    return int(text)
+
+
 def _revision(text: str) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
-        told = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+    number = revision_number(text)
+    if number is None:
+        why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+        told = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
         raise refusals.bad_options("ListOptions", Cause("resourceVersion", "FieldValueInvalid", told))
-    return int(text)
+    return number
 
 
 def _integer(request: Request, name: str) -> int:

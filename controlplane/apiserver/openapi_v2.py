@@ -12,6 +12,9 @@ from mesh.objects.definitions import INT_OR_STRING, QUANTITY, VERSION, definitio
 from mesh.objects.kinds import BUILT_IN
 from mesh.objects.types import Json, Object
 
+PROTOBUF = "application/com.github.proto-openapi.spec.v2"
+"""The media type of the document in protobuf, without its version."""
+
 _PREFIX = "#/definitions/"
 _SPECIAL: dict[str, Object] = {
     QUANTITY: {"type": "string"},
@@ -35,6 +38,18 @@ def document() -> bytes:
             "definitions": {name: _SPECIAL.get(name) or _schema(s) for name, s in sorted(definitions().items())},
         }
     )
+
+
+@cache
+def outline() -> bytes:
+    """What a client gets that takes only the protobuf form: title and version, and no schemas.
+
+    kubectl asks for it when version 3 has no schema for a kind; finding none here either, it goes on to say that the
+    server does not know the kind.
+    """
+    title, version = b"Kubernetes", VERSION.encode()
+    info = b"\x0a" + bytes([len(title)]) + title + b"\x12" + bytes([len(version)]) + version
+    return b"\x0a\x032.0\x12" + bytes([len(info)]) + info
 
 
 def _path_parameters(operation: Operation) -> list[Object]:

@@ -133,11 +133,14 @@ def _authority(pki: Pki, now: datetime) -> tuple[x509.Certificate, ec.EllipticCu
 
 
 def _serves(cert: Path, key: Path, ca: x509.Certificate, names: Sequence[str], now: datetime) -> bool:
-    """Whether the certificate exists, is this authority's, lasts a while yet and covers `names`."""
+    """Whether the certificate exists, goes with its key (a crash may have come between writing them), is this
+    authority's, lasts a while yet and covers `names`."""
     if not (cert.exists() and key.exists()):
         return False
     certificate = x509.load_pem_x509_certificate(cert.read_bytes())
     if certificate.issuer != ca.subject or certificate.not_valid_after_utc - now < _RENEW_BEFORE:
+        return False
+    if certificate.public_key() != _load_key(key).public_key():
         return False
     authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     if authority.key_identifier != x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest:

@@ -76,6 +76,11 @@ class Forwarded:
         """Tell the client what went wrong with this connection."""
         await self._tunnel.send(Data(self.error, message.encode()))
 
+    def drop(self) -> None:
+        """Nobody reads any more: throw away what waits, so that the tunnel does not wait for it to be read."""
+        while not self._received.empty():
+            self._received.get_nowait()
+
     async def _finish(self) -> None:
         if not self._finished:
             self._finished = True
@@ -167,3 +172,4 @@ class Tunnel:
         finally:
             self._connections.pop(stream, None)
             self._tasks.pop(stream, None)
+            connection.drop()

@@ -87,6 +87,15 @@ class Registry:
         await self._seen(cache, revision)
         return item.at(revision)
 
+    async def refused(self, resource: Resource, item: Item) -> None:
+        """The store holds another version than `item`: wait until it is known. An Event that is still known as it was
+        is no longer there at all: Events end by themselves, and the store tells nobody."""
+        cache = self.cache(resource)
+        await cache.catch_up()
+        held = cache.resources[resource]
+        if cache.expires and held.items.get(item.path) is item:
+            held.drop(item, cache.revision)
+
     async def _seen(self, cache: WatchCache, revision: int) -> None:
         """Let the writer's next read see the write. The write is done: a cache that lags cannot undo it."""
         try:

@@ -6,6 +6,7 @@ a change wakes only those it may concern. Plain and synchronous: `watchcache.py`
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,9 +16,12 @@ from controlplane.apiserver import refusals
 from controlplane.apiserver.cached import ADDED, DELETED, MODIFIED, Change, Item
 from controlplane.apiserver.watcher import Scope, Watcher
 from mesh.clock import Clock
+from mesh.errors import InternalError
 from mesh.objects.kinds import Resource
-from mesh.objects.meta import Key
+from mesh.objects.meta import Key, uid_of
 from mesh.objects.types import Object
+
+log = logging.getLogger(__name__)
 
 RING = 4096
 """How many recent changes of one resource a watch can resume from."""
@@ -100,6 +104,12 @@ class ResourceCache:
             change = Change(DELETED, previous.at(revision), previous)
         else:
             item = Item.stored(path, value, revision, decoded)
+            if previous is not None and uid_of(previous.object) != uid_of(item.object):
+                # The store keeps only the last version of a key: what was deleted and made anew while we were away comes
+                # as one version. Its deletion is told at the revision before, so that nobody takes the two for one.
+                if live:
+                    self._publish(Change(DELETED, previous.at(revision - 1), previous))
+                previous = None
             self.items[path] = item
             self._by_namespace.setdefault(key.namespace, {})[path] = item
             self._seen_at[path] = self._clock.monotonic()
@@ -124,7 +134,12 @@ class ResourceCache:
             self._floor = self._ring.popleft().revision
         for trigger in self._concerned(change):
             for watcher in tuple(self._watchers.get(trigger, ())):  # one that is too slow leaves the set
-                watcher.offer(change)
+                try:
+                    watcher.offer(change)
+                except Exception:
+                    # Its representation cannot show this object. The cache and all others must not suffer for it.
+                    log.exception("watch ended: %s %s", self.resource.qualified, change.item.path)
+                    watcher.close(InternalError("Internal error occurred: the object cannot be shown").to_status())
 
     def _concerned(self, change: Change) -> Iterable[Trigger | None]:
         if len(self._watchers) <= 1:
@@ -139,9 +154,12 @@ class ResourceCache:
         """Forget objects last seen before the monotonic time `before`."""
         old = [path for path, seen in self._seen_at.items() if seen < before]
         for path in old:
-            item = self.items[path]
-            self._remove(path, path.partition("/")[0])
-            self._publish(Change(DELETED, item.at(revision), item))
+            self.drop(self.items[path], revision)
+
+    def drop(self, item: Item, revision: int) -> None:
+        """Forget an object that the store has forgotten without telling."""
+        self._remove(item.path, item.path.partition("/")[0])
+        self._publish(Change(DELETED, item.at(revision), item))
 
     def start_ring(self, revision: int) -> None:
         """The first snapshot is complete at `revision`: watches can begin there and later."""

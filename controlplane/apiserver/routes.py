@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controlplane.apiserver import refusals
 from mesh.errors import MethodNotAllowed
-from mesh.objects.kinds import NAMESPACES, Resource, by_plural
+from mesh.objects.kinds import NAMESPACES, REVIEWS, Resource, by_plural
 
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "HEAD": "get"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection", "HEAD": "list"}
@@ -40,6 +40,8 @@ def is_resource_path(path: str) -> bool:
 
 def route(method: str, path: str, *, watch: bool = False) -> Route:
     """What `method` on `path` means; raises `NotFound` or `MethodNotAllowed`."""
+    if not is_resource_path(path):
+        raise refusals.no_such_resource()
     parts = path.strip("/").split("/")
     if parts[0] == "api":
         group, version, rest = "", parts[1], parts[2:]
@@ -73,6 +75,8 @@ def _verb(method: str, resource: Resource, namespace: str, name: str, subresourc
     if verb is None:
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
     if verb == "create" and resource.namespaced and not namespace:
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    if resource in REVIEWS and verb != "create":
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
     if resource is NAMESPACES and verb == "deletecollection":
         raise MethodNotAllowed("the server does not allow this method on the requested resource")

@@ -20,6 +20,7 @@ from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodestreams import NodeStreams
 from controlplane.apiserver.reads import Reads
 from controlplane.apiserver.render import Renderer
+from controlplane.apiserver.reviews import Reviews
 from controlplane.apiserver.routes import Route
 from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.subresources import Subresources
@@ -29,6 +30,7 @@ from controlplane.apiserver.writes import Writes
 from mesh.api.port import Request, Response, Stream, User
 from mesh.clock import Clock
 from mesh.errors import ApiError, BadRequest, InternalError, MethodNotAllowed
+from mesh.objects.kinds import REVIEWS
 from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Parts:
     deletes: Deletes
     subresources: Subresources
     tokens: Tokens
+    reviews: Reviews
     streams: NodeStreams
     documents: Documents
     metrics: Metrics
@@ -137,6 +140,8 @@ class ApiServer:
 
     async def _resource(self, request: Request, user: User, route: Route) -> Response:
         self._authorize(user, route)
+        if route.resource in REVIEWS:
+            return self._parts.reviews.answer(request, user, route, self._renderer(request, route))
         answer = self._answers.get((route.verb, route.subresource))
         if answer is None or not _serves(route):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")

@@ -59,6 +59,11 @@ class WatchCache:
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_snapshot = asyncio.Event()
 
+    @property
+    def expires(self) -> bool:
+        """Whether the store forgets these objects in time, without telling."""
+        return self._expire_after is not None
+
     # Life
 
     async def start(self) -> None:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlplane.apiserver import bodies, chance, deletion, patching, refusals
+from controlplane.apiserver import bodies, chance, deletion, listing, patching, refusals
 from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.cached import Item, encode_for_store
 from controlplane.apiserver.gate import Gate
@@ -180,21 +180,24 @@ class Writes:
             if item is None:
                 raise refusals.not_found(resource, route.name)
             new = change.make(item)
-            item = await self._agreed(item, new, route)
+            agreed = await self._agreed(item, new, route)
+            if agreed is not item:  # newer than what the change was made from, which would undo what came between
+                new = change.make(agreed)
             try:
-                return await self._store_changed(change, item, new)
+                return await self._store_changed(change, agreed, new)
             except RevisionMismatch:
-                await self._registry.cache(resource).catch_up()
+                await self._registry.refused(resource, agreed)
         raise refusals.conflict(resource, route.name)
 
     async def _agreed(self, item: Item, new: Object, route: Route) -> Item:
         """The present item, checked against the UID and resourceVersion that the new version names."""
         resource, metadata = route.resource, new["metadata"]
         wanted = metadata.get("resourceVersion") or ""
-        if wanted and not wanted.isdigit():
+        number = listing.revision_number(wanted) if wanted else None
+        if wanted and number is None:
             told = f'Invalid value: "{wanted}": must be a resourceVersion the server gave'
             raise invalid(resource, route.name, [Cause("metadata.resourceVersion", "FieldValueInvalid", told)])
-        if wanted and int(wanted) > item.revision:
+        if number is not None and number > item.revision:
             latest = await self._registry.latest(resource, route.namespace, route.name)
             if latest is None:
                 raise refusals.not_found(resource, route.name)
@@ -202,7 +205,7 @@ class Writes:
         uid = metadata.get("uid") or ""
         if uid and uid != item.object["metadata"]["uid"]:
             raise refusals.precondition(resource, route.name, "UID", uid, item.object["metadata"]["uid"])
-        if wanted and int(wanted) != item.revision:
+        if number is not None and number != item.revision:
             raise refusals.conflict(resource, route.name)
         if not wanted and not strategy_for(resource).unconditional_update:
             told = "Invalid value: 0: must be specified for an update"

@@ -5,10 +5,14 @@ Pure. `controlplane.manager.heartbeats` makes it; node lifecycle and pod collect
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
+
+AGENT_PATIENCE = 60.0
+"""Seconds for which a node that lives may be without its agent: long enough for any restart of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +21,14 @@ class NodeHealth:
 
     `listening_for` is how long this leader has listened without interruption; `silent_for` how long ago each node was
     last answered (at most `listening_for`). `silence_limit` makes a node unreachable; after `fence_time` without an
-    answer it has certainly stopped its exclusive pods.
+    answer it has certainly stopped its exclusive pods. `signs_ago` is how long ago each node's proxy gave a sign of life.
     """
 
     listening_for: float
     silence_limit: float
     fence_time: float
     silent_for: Mapping[str, float] = field(default_factory=dict)
+    signs_ago: Mapping[str, float] = field(default_factory=dict)
 
     def silence(self, node: str) -> float:
         """For how long the node has certainly not been answered."""
@@ -37,6 +42,11 @@ class NodeHealth:
     def is_heard(self, node: str) -> bool:
         """Whether the node is certainly alive."""
         return node in self.silent_for and self.silence(node) < self.silence_limit
+
+    def lacks_only_its_agent(self, node: str) -> bool:
+        """Whether the node lives although its agent is silent: it is being restarted, and the pods run on."""
+        lives = self.signs_ago.get(node, math.inf) < self.silence_limit
+        return lives and self.silence(node) < AGENT_PATIENCE
 
     def is_fenced(self, node: str) -> bool:
         """Whether the node's exclusive pods have certainly ended, whatever has become of it."""

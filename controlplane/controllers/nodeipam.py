@@ -68,7 +68,7 @@ class NodeIpamController:
             else:
                 patch = {"spec": {"podCIDR": given[0], "podCIDRs": given}}
                 actions.append(Patch(NODES, key_of(node), patch, uid_of(node)))
-        return Plan(tuple(actions))
+        return Plan(tuple(actions), parallel=True)
 
 
 def _ranges(node: Object) -> list[str]:

@@ -1,9 +1,10 @@
 """The node lifecycle controller: notices that a node has gone, tells everybody, and moves its pods.
 
 Pure. A node that falls silent gets conditions Unknown, its pods are taken out of their Services, it is tainted, and
-pods go when they no longer tolerate the taints. Two rules make haste safe: a pod with an exclusive identity on a silent
-node is removed only when the node has certainly fenced itself; and while most nodes are silent nobody is evicted, for
-then it is the broker or the leader that is ill. Conditions, taints and events: Kubernetes' pkg/controller/nodelifecycle
+pods go when they no longer tolerate the taints. Three rules make haste safe: a pod with an exclusive identity on a silent
+node is removed only when the node has certainly fenced itself; while most nodes are silent nobody is evicted, for
+then it is the broker or the leader that is ill; and nobody is evicted from a node whose proxy is heard, for it lacks only
+its agent, which will be started again. Conditions, taints and events: Kubernetes' pkg/controller/nodelifecycle
 and pkg/controller/tainteviction.
 """
 
@@ -24,7 +25,7 @@ BY_NODE = "node"
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _MOST_PER_PASS = 500
 _LOOK_AGAIN = timedelta(seconds=1)
-"""While most nodes are silent."""
+"""While nobody is to be evicted yet."""
 
 
 def node_names(pod: Object) -> Iterable[str]:
@@ -56,7 +57,7 @@ class NodeLifecycleController:
         if health.is_silent(key.name):
             if told := _declare_unknown(node, observed.now):
                 return Plan(told)
-            held = _most_are_silent(observed.caches[NODES], health)
+            held = health.lacks_only_its_agent(key.name) or _most_are_silent(observed.caches[NODES], health)
             marked = taints.has(node, taints.UNREACHABLE, "NoExecute")
             return _taint(node, observed.now, execute=marked or not held) or (
                 Plan(again_after=_LOOK_AGAIN) if held else _move_pods(node, observed, health)

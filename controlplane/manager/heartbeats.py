@@ -2,7 +2,8 @@
 
 It owns the subscription on the bus, and runs only while its process leads, for the answer is the leader's
 promise to the node that its pods are safe. A heartbeat counts only under the identity that the Node object names, so
-that no node can vouch for another. A node without an object gets no answer, and so fences itself.
+that no node can vouch for another. A node without an object gets no answer, and so fences itself. A message that asks for
+no answer is the sign of life of a node's proxy: it says that the node is there, not that its pods are looked after.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import msgpack
 from prometheus_client import Counter, Gauge
 
 from controlplane.controllers.node_health import NodeHealth
+from mesh.api.port import User
 from mesh.bus import subjects
+from mesh.bus.identities import proxy_user
 from mesh.bus.port import Bus, Message, Subscription
 from mesh.clock import Clock
 from mesh.errors import ApiError, Unavailable
@@ -27,6 +30,9 @@ log = logging.getLogger(__name__)
 IDENTITY = "covey.dev/identity"
 """Annotation of a Node: the NKEY of its agent."""
 
+Who = Callable[[str], User | None]
+"""The user behind an identity; None when nobody has it."""
+
 _TICK_SECONDS = 0.25
 _LATE_SECONDS = 1.0
 """A tick that comes this much too late means that we, not the nodes, were asleep."""
@@ -36,8 +42,14 @@ _HEARD = Counter("covey_heartbeats_total", "Heartbeats heard, by what became of 
 _SILENT = Gauge("covey_nodes_silent", "Nodes that are declared unreachable.")
 
 
+def nobody(_identity: str) -> User | None:
+    """Where no proxies are known, only agents speak for their nodes."""
+    return None
+
+
 class Heartbeats:
-    """The heartbeats of all nodes in `nodes`, as leader `leader`; thresholds in seconds as `NodeHealth` has them."""
+    """The heartbeats of all nodes in `nodes`, as leader `leader`; thresholds in seconds as `NodeHealth` has them. `who`
+    tells whose proxy an identity is."""
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class Heartbeats:
         leader: str,
         silence_limit: float,
         fence_time: float,
+        who: Who = nobody,
     ) -> None:
         self._bus = bus
         self._nodes = nodes
@@ -56,7 +69,9 @@ class Heartbeats:
         self._silence_limit = silence_limit
         self._fence_time = fence_time
         self._since = clock.monotonic()
+        self._who = who
         self._last: dict[str, float] = {}
+        self._signs: dict[str, float] = {}
         self._answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_MOST_WAITING)
         bus.on_connection(self._connection)
 
@@ -64,13 +79,15 @@ class Heartbeats:
         """What is known now; a `HealthSource`."""
         now = self._clock.monotonic()
         silent_for = {node: now - heard for node, heard in self._last.items()}
-        return NodeHealth(now - self._since, self._silence_limit, self._fence_time, silent_for)
+        signs_ago = {node: now - seen for node, seen in self._signs.items()}
+        return NodeHealth(now - self._since, self._silence_limit, self._fence_time, silent_for, signs_ago)
 
     async def run(self, ring: Callable[[Key], None]) -> None:
         """Listen and answer until cancelled; `ring` is called with a node's key whenever it falls silent or speaks
         again."""
         subscription = await self._listen()
         self._last.clear()
+        self._signs.clear()
         self._since = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -126,6 +143,9 @@ class Heartbeats:
             _HEARD.labels("malformed").inc()
             log.warning("heartbeats.malformed identity=%s", sender)
             return
+        if not message.reply:
+            self._hear_proxy(sender, name)
+            return
         node = self._nodes.get(Key("", name))
         if (
             node is None
@@ -141,6 +161,15 @@ class Heartbeats:
             return
         self._last[name] = self._clock.monotonic()
         _HEARD.labels("answered").inc()
+
+    def _hear_proxy(self, sender: str, node: str) -> None:
+        """A sign of life counts only from the node's own proxy."""
+        user = self._who(sender)
+        if user is None or user.name != proxy_user(node):
+            _HEARD.labels("refused").inc()
+            return
+        self._signs[node] = self._clock.monotonic()
+        _HEARD.labels("sign").inc()
 
     def _connection(self, connected: bool) -> None:
         """After a time without the broker we know of nobody's silence but our own."""

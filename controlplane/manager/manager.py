@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from controlplane.controllers.nodelifecycle import NodeLifecycleController
 from controlplane.controllers.table import controllers
-from controlplane.manager.heartbeats import Heartbeats
+from controlplane.manager.heartbeats import Heartbeats, Who, nobody
 from mesh.bus.port import Bus
 from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
@@ -27,7 +27,8 @@ ELECTION = "covey-controllers"
 class ControllerManager:
     """The controllers of one process, `identity` in elections. `ca` is the cluster's CA certificate (PEM).
 
-    `informers` may be shared with the scheduler of the same process; whoever makes them runs them.
+    `informers` may be shared with the scheduler of the same process; whoever makes them runs them. `who` tells which
+    identities are nodes' proxies.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ControllerManager:
         identity: str,
         resources: Sequence[Resource] = BUILT_IN,
         timing: Timing = DEFAULT_TIMING,
+        who: Who = nobody,
     ) -> None:
         self._events = EventBroadcaster(client, clock)
         self._runtime = Runtime(client, informers, self._events, clock, rng)
@@ -53,6 +55,7 @@ class ControllerManager:
             leader=identity,
             silence_limit=config.node_silence_seconds,
             fence_time=config.fence_seconds,
+            who=who,
         )
         for controller in controllers(config, ca, self._heartbeats.health, resources):
             self._runtime.add(controller)

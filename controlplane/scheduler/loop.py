@@ -68,7 +68,13 @@ class Scheduler:
         self._room = asyncio.Event()
 
     async def run(self) -> None:
-        """Schedule until cancelled. The informers are run by the caller."""
+        """Schedule until cancelled. The informers are run by the caller.
+
+        May be called again (a new term of leadership): nobody told us what went meanwhile, and bindings were cut short,
+        so every term begins with nothing known.
+        """
+        self._table, self._queue, self._memory = NodeTable(), SchedulingQueue(), Memory()
+        self._waiting.clear()
         self._nodes.add_handler(self._node_changed)
         self._pods.add_handler(self._pod_changed)
         try:
@@ -121,26 +127,23 @@ class Scheduler:
             # Gone, or somebody else was faster: what the informer says next is what counts.
             log.info("scheduler.lost-pod pod=%s reason=%s", pod.key, error)
             _ATTEMPTS.labels("lost").inc()
-            self._take_back(pod)
-            if pod.uid in self._waiting:
-                self._queue.rest(pod, self._clock.monotonic(), woken=True)
-                self._doorbell.set()
+            self._try_again(pod)
         except ApiError as error:
             log.warning("scheduler.bind-refused pod=%s node=%s reason=%s", pod.key, placement.node, error)
             _ATTEMPTS.labels("error").inc()
-            self._take_back(pod)
-            self._queue.rest(pod, self._clock.monotonic(), woken=True)
-            self._doorbell.set()
+            self._try_again(pod)
         else:
             _ATTEMPTS.labels("scheduled").inc()
             message = f"Successfully assigned {pod.key} to {placement.node}"
             self._recorder.record(_reference(pod), "Normal", "Scheduled", message, "Binding")
 
-    def _take_back(self, pod: PodRequest) -> None:
-        """Stop counting an assumed pod, unless the informer has seen it bound meanwhile."""
-        seen = self._pods.get(pod.key)
-        if seen is None or uid_of(seen) != pod.uid or not seen["spec"].get("nodeName"):
+    def _try_again(self, pod: PodRequest) -> None:
+        """Stop counting an assumed pod and let it rest, unless the informer has seen it bound or gone meanwhile: a
+        binding whose answer was lost may have taken effect."""
+        if pod.uid in self._waiting:
             self._table.remove_pod(pod.uid)
+            self._queue.rest(pod, self._clock.monotonic(), woken=True)
+            self._doorbell.set()
 
     async def _refuse(self, placement: Placement) -> None:
         """Tell the pod's owner why it is pending: an event each time, the condition when its text changes."""

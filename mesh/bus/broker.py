@@ -151,6 +151,11 @@ def reload(config: BrokerConfig) -> None:
     Raises `Terminal` when no server runs there.
     """
     try:
-        os.kill(int(config.pid_file.read_text()), signal.SIGHUP)
+        pid = int(config.pid_file.read_text())
+        # The file outlives a server that was killed; to whoever has its number now a hangup may be deadly.
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        if config.config_file.name not in {Path(argument).name for argument in arguments}:
+            raise Terminal(f"no nats-server answers to {config.pid_file}: process {pid} is another program")
+        os.kill(pid, signal.SIGHUP)
     except (OSError, ValueError) as error:
         raise Terminal(f"no nats-server answers to {config.pid_file}: {error}") from error

@@ -13,12 +13,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from nats import errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
-
 from mesh.bus.identities import Signer
+from mesh.bus.natspy import Client, Msg, errors
+from mesh.bus.natspy import Subscription as NatsSubscription
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -207,9 +204,12 @@ class Connection:
         if client is not None and client.is_connected:
             try:
                 await subscription.attach(client)
+                await self._round_trip(client)
             except (errors.Error, OSError):
                 return subscription  # the connection has just ended; it is made on the next one
-            await self._round_trip(client)
+            except BaseException:
+                await subscription.unsubscribe()  # who asked has given up, and has nothing to end it by
+                raise
             if ("subscription", subject.lower()) in self._refused:
                 await subscription.unsubscribe()
                 raise Forbidden(f"the broker refuses {self.identity} to subscribe to {subject}")
@@ -227,14 +227,14 @@ class Connection:
         connection ends the wait early.
         """
         ping = asyncio.ensure_future(client.round_trip())
+        ping.add_done_callback(lambda done: done.cancelled() or done.exception())  # its failure is the connection's
         lost = asyncio.ensure_future(client.socket.lost())
-        await asyncio.wait({ping, lost}, return_when=asyncio.FIRST_COMPLETED)
-        lost.cancel()
+        try:
+            await asyncio.wait({ping, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
         if not ping.done():
-            ping.cancel()
-        await asyncio.wait({ping, lost})
-        if not ping.cancelled() and (error := ping.exception()) is not None:
-            log.debug("no round trip to the broker", extra={"error": str(error)})
+            ping.cancel()  # not awaited: nats-py may swallow it and go on waiting for its pong
 
     async def _run(self) -> None:
         turn = 0
@@ -247,6 +247,8 @@ class Connection:
                         await self._use(client)
                     except (errors.Error, OSError) as error:
                         self._failure = str(error)
+                    except Exception:
+                        log.exception("connection failed", extra={"identity": self.identity})
                     finally:
                         self._lose()
                         await self._discard(client)
@@ -273,9 +275,10 @@ class Connection:
                     max_outstanding_pings=2,
                     error_cb=self._on_error,
                 )
-        except (errors.Error, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - nats-py stumbles in many ways over what is no broker
             if not isinstance(error, errors.NoServersError):  # the reason came to _on_error before
-                self._failure = str(error) or "timeout"
+                self._failure = str(error) or type(error).__name__
+            log.debug("cannot connect", extra={"server": server, "error": self._failure})
             await self._discard(client)
             return None
         return client
@@ -315,7 +318,7 @@ class Connection:
     async def _discard(self, client: _Client) -> None:
         try:
             await client.close()
-        except (errors.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - see _dial
             log.debug("closing a lost connection", extra={"error": str(error)})
         client.socket.close()
         await client.socket.wait_closed()

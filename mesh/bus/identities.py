@@ -7,6 +7,7 @@ files of mode 0600. `identities.json` maps public keys to users, for the API ser
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -20,6 +21,11 @@ from mesh.api.port import User
 from mesh.errors import Terminal
 
 AUTHENTICATED = "system:authenticated"
+
+
+def proxy_user(node: str) -> str:
+    """The user behind the identity of a node's proxy."""
+    return f"system:covey:proxy:{node}"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,12 +61,16 @@ def load_signer(path: Path) -> Signer:
 def ensure_seed(path: Path) -> str:
     """Create a seed file unless it is there (mode 0600, its folder too); returns the public key."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return load_signer(path).identity
-    with os.fdopen(handle, "wb") as file:
-        file.write(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER))
+    if not path.exists():
+        # Written beside and then linked: nobody finds it half written, and who comes second takes what is there.
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER))
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
     return load_signer(path).identity
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nats.aio.msg import Msg
-
 from mesh.bus.connection import Connection
 from mesh.bus.identities import Signer
+from mesh.bus.natspy import Msg
 from mesh.bus.port import Message, Subscription
 
 

@@ -12,7 +12,7 @@ import contextlib
 import socket
 from urllib.parse import ParseResult
 
-from nats.aio.transport import Transport
+from mesh.bus.natspy import Transport
 
 DEAD_AFTER = 4.0
 """Seconds that written bytes may stay unacknowledged by the peer's kernel before the connection counts as lost."""

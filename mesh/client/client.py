@@ -71,10 +71,12 @@ class Client:
             if not token:
                 return Listing(items, str(meta.get("resourceVersion", "")))
 
-    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
-        """Create `obj` in its own namespace; returns it as stored. `AlreadyExists` when the name is taken."""
+    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False, strict: bool = False) -> Object:
+        """Create `obj` in its own namespace; returns it as stored. `AlreadyExists` when the name is taken; `strict`
+        refuses fields that the kind does not have (`BadRequest`)."""
         path = resource.path(obj["metadata"].get("namespace", ""))
-        return await self._object("POST", path, resource, query=_dry(dry_run), body=orjson.dumps(obj))
+        query = _dry(dry_run) + _strict(strict)
+        return await self._object("POST", path, resource, query=query, body=orjson.dumps(obj))
 
     async def create_subresource(
         self, resource: Resource, name: str, namespace: str, subresource: str, body: Object, *, dry_run: bool = False
@@ -83,12 +85,15 @@ class Client:
         path = resource.path(namespace, name, subresource)
         return await self._json("POST", path, query=_dry(dry_run), body=orjson.dumps(body))
 
-    async def update(self, resource: Resource, obj: Object, *, subresource: str = "", dry_run: bool = False) -> Object:
+    async def update(
+        self, resource: Resource, obj: Object, *, subresource: str = "", dry_run: bool = False, strict: bool = False
+    ) -> Object:
         """Replace an object or a subresource of it; with a resourceVersion in it only if it is still that version
-        (`Conflict`). Returns it as stored."""
+        (`Conflict`). Returns it as stored. `strict` as in `create`."""
         meta = obj["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
-        return await self._object("PUT", path, resource, query=_dry(dry_run), body=orjson.dumps(obj))
+        query = _dry(dry_run) + _strict(strict)
+        return await self._object("PUT", path, resource, query=query, body=orjson.dumps(obj))
 
     async def patch(
         self,
@@ -203,6 +208,10 @@ class Client:
 def _selectors(label_selector: str, field_selector: str) -> Query:
     pairs = (("labelSelector", label_selector), ("fieldSelector", field_selector))
     return tuple(pair for pair in pairs if pair[1])
+
+
+def _strict(strict: bool) -> Query:
+    return (("fieldValidation", "Strict"),) if strict else ()
 
 
 def _dry(dry_run: bool) -> Query:

@@ -79,10 +79,12 @@ class Result:
 
 
 class Executor:
-    """Carries out plans; one for each controller, whose events it records."""
+    """Carries out plans; one for each controller, whose events it records. `writing` bounds the writes under way,
+    shared with the other controllers."""
 
-    def __init__(self, client: Client, recorder: EventRecorder) -> None:
+    def __init__(self, client: Client, recorder: EventRecorder, writing: asyncio.Semaphore) -> None:
         self._client = client
+        self._writing = writing
         self._recorder = recorder
 
     async def execute(self, plan: Plan) -> Result:
@@ -102,7 +104,8 @@ class Executor:
     async def _one(self, action: Action, result: Result) -> None:
         """Carry out one action; a refusal goes into `result`."""
         try:
-            await self._do(action, result)
+            async with self._writing:
+                await self._do(action, result)
         except ApiError as error:
             result.failed(action, error)
             self._report(action, error)

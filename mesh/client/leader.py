@@ -78,7 +78,7 @@ class LeaderElector:
     @property
     def holder(self) -> str:
         """Who held the Lease when it was last looked at; "" for nobody."""
-        return "" if self._lease is None else str(self._lease["spec"].get("holderIdentity") or "")
+        return "" if self._lease is None else str(_spec_of(self._lease).get("holderIdentity") or "")
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand for election for ever; whenever elected, run `lead` and cancel it when the lease is lost.
@@ -163,7 +163,7 @@ class LeaderElector:
             self._observe(await self._client.create(LEASES, lease))
             return True
         lease = thaw(self._lease)
-        old = lease["spec"]
+        old = _spec_of(lease)
         ours = self.holder == self._identity
         if self.holder and not ours and not self._expired(old):
             return False
@@ -210,6 +210,11 @@ class LeaderElector:
     def _set_leading(self, *, leading: bool) -> None:
         self._leading = leading
         _LEADING.labels(self._name).set(leading)
+
+
+def _spec_of(lease: Object) -> Object:
+    """`spec`, which a Lease made by somebody else may lack."""
+    return lease.get("spec") or {}
 
 
 async def _end(task: asyncio.Future[None]) -> None:

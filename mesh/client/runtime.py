@@ -23,7 +23,7 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
 from mesh.errors import ApiError, NotFound
 from mesh.objects.kinds import Resource
-from mesh.objects.meta import Key
+from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Plan, Read
 from mesh.plan.controller import Caches, Controller, Failure, Observed, Watch
@@ -38,6 +38,9 @@ _SECONDS = Histogram("covey_controller_pass_seconds", "Duration of one pass, wri
 _FREE_SECONDS = 0.02
 _REST_FACTOR = 4
 """A key whose pass took longer than the first rests for this many times the excess."""
+MOST_WRITES = 128
+"""Writes of all controllers together that are under way at a time: enough for the store to commit them in groups, few
+enough for what must not wait behind them, above all the renewal of our own leadership in the same event loop."""
 _MOST_READS = 5
 """So often may a plan ask for further live reads within one pass."""
 
@@ -68,6 +71,7 @@ class Runtime:
         self._workers = workers
         self._resync_seconds = resync_seconds
         self._loops: dict[str, _Loop] = {}
+        self._writing = asyncio.Semaphore(MOST_WRITES)
 
     def add(self, controller: Controller) -> None:
         """Take a controller in, before `run`. Its caches and indexes exist from now on."""
@@ -79,7 +83,7 @@ class Runtime:
             for name, function in watch.indexes.items():
                 informer.add_index(name, function)
             caches[watch.resource] = informer
-        executor = Executor(self._client, self._events.recorder(controller.name))
+        executor = Executor(self._client, self._events.recorder(controller.name), self._writing)
         self._loops[controller.name] = _Loop(self, controller, caches, executor)
 
     def ring(self, controller: str, key: Key) -> None:
@@ -173,10 +177,18 @@ class _Loop:
         def changed(old: Object | None, new: Object | None) -> None:
             for obj in (old, new):
                 if obj is not None:
-                    for key in watch.keys(obj, self._caches):
-                        self.ring(key)
+                    self._ring_for(watch, obj)
 
         return changed
+
+    def _ring_for(self, watch: Watch, obj: Object) -> None:
+        """Wake the keys that one object concerns."""
+        try:
+            for key in watch.keys(obj, self._caches):
+                self.ring(key)
+        except Exception:
+            # A fault of ours in one map: it may not end the resync of everything else, and with it all controllers.
+            log.exception("controller.map_failed controller=%s object=%s", self.name, key_of(obj))
 
     async def _resync(self, seconds: float) -> None:
         """Wake every key now and then, in case a doorbell was lost."""
@@ -184,8 +196,7 @@ class _Loop:
             await asyncio.sleep(self._runtime.spread(seconds))
             for watch in self._controller.watches:
                 for obj in self._informers[watch.resource].list():
-                    for key in watch.keys(obj, self._caches):
-                        self.ring(key)
+                    self._ring_for(watch, obj)
 
     async def _work(self, key: Key, queue: WorkQueue[Key], slots: asyncio.Semaphore) -> None:
         """One pass over a key, and the rest until the caches have seen its writes."""

@@ -29,6 +29,8 @@ _ALSO_SERVED = (
     "io.k8s.api.policy.v1.Eviction",
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.authentication.v1.TokenRequest",
+    "io.k8s.api.authentication.v1.SelfSubjectReview",
+    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
     *(_META + kind for kind in ("DeleteOptions", "Status", "Patch", "WatchEvent", "MicroTime")),
     *(_META + kind for kind in ("APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "ListMeta")),
     "io.k8s.apimachinery.pkg.version.Info",

@@ -77,8 +77,17 @@ BUILT_IN: tuple[Resource, ...] = (
 )  # fmt: skip
 """Every built-in resource, in the order discovery lists them within a group."""
 
+ACCESS_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", False
+)  # fmt: skip
+SELF_REVIEWS = Resource(
+    "authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", False
+)  # fmt: skip
+REVIEWS: tuple[Resource, ...] = (SELF_REVIEWS, ACCESS_REVIEWS)
+"""Questions that clients ask by creating an object, which is answered and never stored."""
+
 _BY_KIND = {(r.api_version, r.kind): r for r in BUILT_IN}
-_BY_PLURAL = {(r.group, r.version, r.plural): r for r in BUILT_IN}
+_BY_PLURAL = {(r.group, r.version, r.plural): r for r in (*BUILT_IN, *REVIEWS)}
 
 
 def by_kind(api_version: str, kind: str) -> Resource | None:

@@ -19,6 +19,8 @@ from mesh.objects.types import Json, Object
 
 MAX_OPERATIONS: Final = 10_000
 """How many operations a JSON patch may hold."""
+MAX_COPIED: Final = 3 << 20
+"""How many bytes its copy operations may add: each can double what the one before has made."""
 
 _REJECTED = "the server rejected our request due to an error in our request"
 _BAD_PATCH = "Invalid JSON Patch"
@@ -39,13 +41,31 @@ def json_patch(obj: Object, operations: Json) -> Object:
         if not isinstance(operation.get("path"), str):
             raise _does_not_apply(f"operation {position}: {operation['op']} operation has no path")
     try:
-        result = jsonpatch.apply_patch(obj, operations)
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise _does_not_apply(f"testing value failed: {error}") from error
+        result = _apply(obj, operations)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
         raise _does_not_apply(str(error)) from error
     if not isinstance(result, dict):
         raise _does_not_apply("the patched document is not an object")
+    return result
+
+
+def _apply(obj: Object, operations: list[Object]) -> Json:
+    """One operation after the other on a copy. The values are copied as well: they become part of the document, which
+    later operations change, and the same patch may be applied again when somebody else was faster."""
+    result: Json = thaw(obj)
+    copied = 0
+    for operation in operations:
+        if operation["op"] == "copy":
+            copied += len(orjson.dumps(jsonpointer.resolve_pointer(result, operation.get("from", ""), None)))
+            if copied > MAX_COPIED:
+                raise _does_not_apply(
+                    f"Unable to complete the copy, the accumulated size increase of copy is {copied}, "
+                    f"exceeding the limit {MAX_COPIED}"
+                )
+        try:
+            result = jsonpatch.apply_patch(result, [thaw(operation)], in_place=True)
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise _does_not_apply(f"testing value {operation['path']} failed: test failed") from error
     return result
 
 

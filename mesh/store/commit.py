@@ -15,9 +15,8 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from nats.aio.msg import Msg
-
 from mesh.bus.connection import Connection
+from mesh.bus.natspy import Msg
 from mesh.errors import Unavailable
 from mesh.store import api
 from mesh.store.bucket import Bucket

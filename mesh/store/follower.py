@@ -15,9 +15,8 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 
-from nats.aio.msg import Msg
-
 from mesh.bus.connection import Connection, Subscribed
+from mesh.bus.natspy import Msg
 from mesh.clock import Clock
 from mesh.errors import CoveyError, Unavailable
 from mesh.store import api
@@ -113,6 +112,11 @@ class Follower:
             except (Lost, api.StreamNotFound) as error:
                 await self._give_up(error)
                 return
+            except Exception:
+                # Nobody awaits this task: were it to end, the sink would silently grow old.
+                log.exception("cannot follow", extra={"stream": self._bucket.stream})
+                await asyncio.sleep(HEARTBEAT)
+                continue
             try:
                 async with asyncio.timeout(HEARTBEAT):
                     await self._doorbell.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from netproxy.backend import KernelRefused
 from netproxy.cluster import Cluster
 from netproxy.commands import run
 from netproxy.model import Frontend, Rule, Rules
@@ -30,9 +29,12 @@ class NftablesBackend:
         self._sticky: dict[Frontend, Rule] = {}
         self._netlink = NftNetlink()
         self._generation = -1
+        """The ruleset's generation if nobody but us has written since the last reading; each transaction adds one."""
 
     async def sync(self, rules: Rules) -> int:
         """Make the table hold exactly `rules`; adopts a predecessor's table of the same version."""
+        # Counted from before reading: a foreign transaction at any moment from here on shows as a difference.
+        self._generation = self._netlink.generation()
         observed = await self._observe()
         wanted = Contents(rules)
         self._sticky = {f: r for f, r in rules.items() if r.affinity_seconds}
@@ -44,7 +46,6 @@ class NftablesBackend:
             await self._nft(full_script(self._cluster, wanted))
             written = sum(len(elements) for elements in wanted.sets.values()) + len(wanted.chains) + 1
         self._contents = wanted
-        self._generation = self._netlink.generation()
         return written
 
     async def apply(self, changes: Changes) -> int:
@@ -57,7 +58,6 @@ class NftablesBackend:
                 self._sticky.pop(change.frontend, None)
         if any(c.before is not None and c.before.affinity_seconds for c in changes):
             written += await self._forget_stale_clients()
-        self._generation = self._netlink.generation()
         return written
 
     async def intact(self) -> bool:
@@ -90,6 +90,7 @@ class NftablesBackend:
         if delta.new_chains:
             await self._nft(chains_script(self._cluster, delta.new_chains))
         self._netlink.commit(delta)
+        self._generation += 1
         return delta.size
 
     async def _forget_stale_clients(self) -> int:
@@ -106,8 +107,5 @@ class NftablesBackend:
         return parse((await run("nft", "-nn", "list", "table", "ip", TABLE)).splitlines())
 
     async def _nft(self, script: Iterable[str]) -> None:
-        try:
-            await run("nft", "-f", "-", stdin="".join(script))
-        except KernelRefused:
-            self._generation = -1
-            raise
+        await run("nft", "-f", "-", stdin="".join(script))
+        self._generation += 1

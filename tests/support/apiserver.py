@@ -18,7 +18,7 @@ from mesh.api.port import JSON, Request, Response, Stream, User, parse_query
 from mesh.config import BusConfig, NetworkConfig, ServerConfig
 from mesh.errors import NotFound
 from mesh.objects.types import Object
-from mesh.store.memory import Engine, MemoryStore
+from mesh.store.memory import Engine, Faults, MemoryStore
 
 ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 NOBODY = User("jane", ("system:authenticated",))
@@ -132,13 +132,15 @@ async def running(
     directory: Path,
     *,
     engine: Engine | None = None,
+    faults: Faults | None = None,
+    events_engine: Engine | None = None,
     nodes: FakeNodes | None = None,
     https: bool = False,
     advertise: str = "192.0.2.1",
     **network: Any,
 ) -> AsyncIterator[Cluster]:
-    """A server with the default service account, on `engine` (a fresh one by default)."""
-    store, events = MemoryStore(engine), MemoryStore()
+    """A server with the default service account, on `engine` (a fresh one by default) over a link with `faults`."""
+    store, events = MemoryStore(engine, faults), MemoryStore(events_engine)
     config = configuration(directory, 0 if https else 6443, advertise, **network)
     server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(1), https=https)
     cluster = Cluster(server)

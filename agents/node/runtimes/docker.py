@@ -97,8 +97,17 @@ class DockerRuntime:
         )
 
     async def keep_warm(self, network: PodNetwork, count: int) -> None:
-        """Adopt the warm sandboxes that are there and keep `count` of them, wired by `network`, in the background."""
+        """Adopt the warm sandboxes that are there and keep `count` of them, wired by `network`, in the background.
+
+        To be called once, before the first container is created; it also clears up what a crash has left.
+        """
         await self._sandboxes.keep_warm(network, count)
+        params: Parameters = {"all": 1, "filters": self._owner.filters(kind=KIND_CONTAINER)}
+        listed = await self._engine.request("GET", "/containers/json", params=params)
+        existing = {entry["Names"][0].removeprefix("/") for entry in listed}
+        for path in self._entries.iterdir():
+            if path.name not in existing:
+                EntryDirectory(path).remove()
 
     # Sandboxes and containers.
 
@@ -193,6 +202,8 @@ class DockerRuntime:
         params: Parameters = {"all": 1, "filters": self._owner.filters(kind=KIND_CONTAINER, **selected)}
         listed = await self._engine.request("GET", "/containers/json", params=params)
         statuses = await asyncio.gather(*(self._status(entry["Id"], entry["State"]) for entry in listed))
+        if not pod_uid:
+            self._ended = {entry["Id"]: known for entry in listed if (known := self._ended.get(entry["Id"]))}
         return [status for status in statuses if status is not None]
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:

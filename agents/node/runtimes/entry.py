@@ -78,14 +78,14 @@ class EntryDirectory:
             listener.setblocking(False)
             yield listener
         finally:
-            listener.close()
-            (self.path / "socket").unlink(missing_ok=True)
+            self._stop_listening(listener)
             os.close(directory)
 
     async def hand_over(self, listener: socket.socket, hostname: str, command: str, paths: tuple[str, ...]) -> None:
         """Lead the program that connects through its first steps; raises RunContainerError when it cannot execute."""
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(listener)
+        self._stop_listening(listener)  # the container's own command must not find a socket to us
         with connection:
             pid, _, _ = struct.unpack(
                 "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -97,6 +97,10 @@ class EntryDirectory:
             number = await _execute(connection, paths)
             if number:
                 raise self.fail(refusal(command, number))
+
+    def _stop_listening(self, listener: socket.socket) -> None:
+        listener.close()
+        (self.path / "socket").unlink(missing_ok=True)
 
 
 async def _execute(connection: socket.socket, paths: tuple[str, ...]) -> int:

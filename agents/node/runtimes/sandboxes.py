@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from agents.node.ports import PodNetwork, RuntimeFailure, SandboxSpec, SandboxStatus, State
+from agents.node.ports import NetworkFailure, PodNetwork, RuntimeFailure, SandboxSpec, SandboxStatus, State
 from agents.node.runtimes import translate
 from agents.node.runtimes.claims import Claim, Claims
 from agents.node.runtimes.engine import Engine, Parameters, Refused
@@ -90,6 +90,7 @@ class Sandboxes:
             if refused.status not in {404, 409}:  # 409: its removal is under way
                 raise
         self._claims.drop(sandbox_id)
+        self._of_pod = {pod: known for pod, known in self._of_pod.items() if known != sandbox_id}
 
     async def all(self) -> list[SandboxStatus]:
         """Every sandbox, ended and warm ones too."""
@@ -155,11 +156,22 @@ class Sandboxes:
                 self._claims.put(status.id, Claim(tenants[status.id].get(POD_UID, ""), tenants[status.id]))
             elif status.state is not State.RUNNING or len(self._warm) >= count:
                 await self._discard(network, status.id)
-            else:
-                await network.attach(status.id, status.netns)
+            elif await self._rewire(network, status):
                 self._warm.append(status)
+            else:
+                await self._discard(network, status.id)
         for sandbox_id in self._claims.all().keys() - {status.id for status in existing}:
             self._claims.drop(sandbox_id)
+
+    async def _rewire(self, network: PodNetwork, status: SandboxStatus) -> bool:
+        """Whether an earlier agent's warm sandbox is of use: the node's namespace may be another by now, and what led
+        into the old one cannot be made again."""
+        try:
+            await network.attach(status.id, status.netns)
+        except NetworkFailure as error:
+            log.warning("warm sandbox given up: %s", error)
+            return False
+        return True
 
     async def _keep(self, network: PodNetwork, count: int) -> None:
         """Fill up whenever one was taken, when no pod is being started (they go first)."""

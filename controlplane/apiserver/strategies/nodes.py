@@ -64,7 +64,11 @@ def _validate_resources(node: Object) -> list[Cause]:
 def _validate(node: Object) -> list[Cause]:
     spec = node.get("spec") or {}
     found = validate_taints(spec.get("taints") or (), "metadata.taints")
-    found += _validate_resources(node)
+    return found + _validate_resources(node) + _validate_ranges(spec)
+
+
+def _validate_ranges(spec: Object) -> list[Cause]:
+    found: list[Cause] = []
     seen: set[str] = set()
     for position, cidr in enumerate(spec.get("podCIDRs") or ()):
         at = causes.index("spec.podCIDRs", position)
@@ -86,6 +90,8 @@ def _validate_update(new: Object, old: Object) -> list[Cause]:
     if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
         sentence = 'node updates may not change podCIDR except from "" to valid'
         found.append(causes.forbidden("spec.podCIDRs", sentence))
+    elif not before.get("podCIDRs"):
+        found += _validate_ranges(spec)
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         sentence = 'node updates may not change providerID except from "" to valid'
         found.append(causes.forbidden("spec.providerID", sentence))

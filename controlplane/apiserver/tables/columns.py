@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from controlplane.apiserver.tables.duration import since
+from mesh.objects.duration import since
 from mesh.objects.types import Json, Object
 
 Cells: TypeAlias = list[Json]

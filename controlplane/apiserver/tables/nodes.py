@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from controlplane.apiserver.tables.columns import AGE, NAME, NONE, Cells, Column, Printer, age
-from controlplane.apiserver.tables.duration import UNKNOWN
+from mesh.objects.duration import UNKNOWN
 from mesh.objects.types import Object
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from controlplane.apiserver.tables.columns import AGE, NAME, Cells, Column, Printer, age
-from controlplane.apiserver.tables.duration import since
+from mesh.objects.duration import since
 from mesh.objects.types import Object
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from controlplane.apiserver.tables.columns import AGE, NAME, NONE, Cells, Column, Printer, age
-from controlplane.apiserver.tables.duration import since
+from mesh.objects.duration import since
 from mesh.objects.types import Object
 
 COLUMNS = (

@@ -133,3 +133,10 @@ def test_certificates_are_made_once_and_private(tmp_path: Path) -> None:
     pki.ensure(tmp_path, ["localhost", "10.0.0.1"], now)
     after = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert {name for name in after if after[name] != before[name]} == {made.server_cert.name, made.server_key.name}
+
+
+async def test_watch_parameter_means_nothing_to_other_documents(tmp_path: Path) -> None:
+    async with running(tmp_path, https=True) as api:
+        for path in ("/version?watch=true", "/api?watch=1"):
+            async with client(api, context(tmp_path, "admin")) as session, session.get(path) as answer:
+                assert answer.status == 200, await answer.text()

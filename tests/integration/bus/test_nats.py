@@ -157,3 +157,24 @@ async def test_a_large_list_does_not_hold_up_small_answers(nats: NatsServer, a: 
     assert len((await large).body) == 20_000_003
     await served.close()
     await hub.close()
+
+
+async def test_a_subscription_given_up_half_way_leaves_nothing_behind(
+    nats: NatsServer, a: NatsBus, server: Bus
+) -> None:
+    """Whoever waits for it with a timeout would leave one more with each attempt, made again on every reconnection."""
+    heard = Heard()
+    subject = subjects.stream_in(a.identity, "x")
+    for _ in range(20):
+        asking = asyncio.create_task(a.subscribe(subject, heard))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    await server.publish(subject, b"nobody hears this")
+    last = Heard()
+    await a.subscribe(subject, last)
+    await server.publish(subject, b"but this")
+    await last.count(1)
+    assert heard.messages == []
+    assert len(asyncio.all_tasks()) < 20

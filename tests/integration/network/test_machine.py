@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from agents.network import machine, names
 from agents.network.machine import existing_routes, node_netns, raise_nodes, remove_nodes
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
+from mesh.netns import machine_path
 from tests.support.netlab import pings, raised, sh, unique
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -53,10 +55,34 @@ def test_a_namespace_recreated_under_its_name_is_wired_again():
             keeper.kill()
 
 
+def test_somebodys_copy_of_run_stands_in_nobodys_way(tmp_path: Path):
+    with raised(1) as topology:
+        sh(f"mount --rbind {machine_path(topology.cluster).parent} {tmp_path}")
+        try:
+            sh(f"mount --make-rprivate {tmp_path}")
+            remove_nodes(topology.cluster)
+            raise_nodes(topology)
+            remove_nodes(topology.cluster)
+        finally:
+            sh(f"umount --recursive {tmp_path}")
+    remove_nodes(topology.cluster)
+    assert not machine_path(topology.cluster).parent.exists()
+
+
 def test_a_file_that_only_looks_like_a_namespace_is_replaced():
     with raised(1) as topology:
         path = node_netns(topology.cluster, "n1")
         sh(f"umount {path}")
+        raise_nodes(topology)
+        assert pings(topology.nodes[0].address)
+
+
+def test_a_directory_that_docker_made_in_place_of_a_namespace_is_replaced():
+    """After a boot its containers may start before the cluster does."""
+    with raised(1) as topology:
+        path = node_netns(topology.cluster, "n1")
+        sh(f"ip netns delete {path.name}")
+        path.mkdir()
         raise_nodes(topology)
         assert pings(topology.nodes[0].address)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from agents.node.ports import Resources, State
@@ -13,8 +16,14 @@ from tests.support.docker import Pod
 pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 
-async def test_a_pod_is_limited_and_killed_by_its_cgroup(cluster: str, runtime: DockerRuntime) -> None:
-    cgroups = PodCgroups(cluster, "n1", await runtime.info())
+@pytest.fixture
+async def cgroups(cluster: str, runtime: DockerRuntime) -> AsyncIterator[PodCgroups]:
+    yield PodCgroups(cluster, "n1", await runtime.info())
+    for left in Path("/sys/fs/cgroup").glob(f"**/covey/{cluster.replace('-', '_')}_n1"):  # noqa: ASYNC240
+        left.rmdir()
+
+
+async def test_a_pod_is_limited_and_killed_by_its_cgroup(cgroups: PodCgroups, runtime: DockerRuntime) -> None:
     pod, other = await Pod.make(runtime), await Pod.make(runtime)
     for each in (pod, other):
         await cgroups.ensure(each.uid, Resources(cpu_shares=256, memory_bytes=32 << 20, pids=40))
@@ -35,8 +44,7 @@ async def test_a_pod_is_limited_and_killed_by_its_cgroup(cluster: str, runtime: 
     assert cgroups.pods() == frozenset()
 
 
-async def test_a_pods_memory_limit_holds_for_all_its_containers(cluster: str, runtime: DockerRuntime) -> None:
-    cgroups = PodCgroups(cluster, "n1", await runtime.info())
+async def test_a_pods_memory_limit_holds_for_all_its_containers(cgroups: PodCgroups, runtime: DockerRuntime) -> None:
     pod = await Pod.make(runtime)
     await cgroups.ensure(pod.uid, Resources(memory_bytes=16 << 20))
     container = await pod.run("tail", "/dev/zero", cgroup_parent=cgroups.parent(pod.uid))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.node.ports import PodAddresses, SandboxSpec, State
+from agents.node.ports import NetworkFailure, PodAddresses, SandboxSpec, State
 from agents.node.runtimes.docker import DockerRuntime
 from tests.integration.runtimes.test_contract import FOREVER
 from tests.support.docker import Pod, docker_runtime, output, sdk
@@ -143,3 +143,30 @@ async def test_removing_a_claimed_sandbox_forgets_the_claim(runtime: DockerRunti
     assert [file.name for file in (tmp_path / "claims").iterdir()] == [pod.sandbox.id]
     await runtime.remove_sandbox(pod.sandbox.id)
     assert list((tmp_path / "claims").iterdir()) == []
+
+
+class Rebuilt(Wires):
+    """The network of a node whose namespace is another than the one that these sandboxes were wired to."""
+
+    def __init__(self, old: set[str]) -> None:
+        super().__init__()
+        self._old = old
+
+    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+        if sandbox_id in self._old:
+            raise NetworkFailure("cannot ensure veth: File exists")
+        return await super().attach(sandbox_id, netns)
+
+
+async def test_a_warm_sandbox_that_cannot_be_wired_again_is_replaced(
+    cluster: str, runtime: DockerRuntime, tmp_path: Path
+) -> None:
+    first = Wires()
+    await runtime.keep_warm(first, 1)
+    await first.until(lambda attached: len(attached) == 1)
+    await runtime.close()
+    async with docker_runtime(cluster, tmp_path / "runtime") as second:
+        wires = Rebuilt(set(first.attached))
+        await second.keep_warm(wires, 1)
+        await wires.until(lambda attached: len(attached) == 1)
+        assert await warm_ones(second) == wires.attached.keys()

@@ -18,6 +18,7 @@ def test_only_servers_that_renew_are_endpoints() -> None:
         server_lease("10.0.0.2", NOW),
         server_lease("10.0.0.1", NOW - timedelta(seconds=29)),
         server_lease("10.0.0.3", NOW - timedelta(seconds=31)),
+        {**server_lease("10.0.0.4", NOW), "spec": {**server_lease("", NOW)["spec"], "holderIdentity": "nowhere"}},
         {"metadata": {"name": "other"}, "spec": {"holderIdentity": "x", "renewTime": "2026-01-01T00:00:00.000000Z"}},
     ]
     assert live_addresses(leases, NOW) == ["10.0.0.1", "10.0.0.2"]

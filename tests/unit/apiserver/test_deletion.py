@@ -43,6 +43,7 @@ DELETING = {"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSec
         (PODS, scheduled(), DeleteOptions(), ("2026-01-01T00:00:30Z", 30)),
         (PODS, scheduled(), DeleteOptions(grace_period_seconds=5), ("2026-01-01T00:00:05Z", 5)),
         (PODS, scheduled(), DeleteOptions(grace_period_seconds=0), Remove),
+        (PODS, scheduled(), DeleteOptions(grace_period_seconds=10**18), ("2094-01-19T03:14:07Z", 2**31 - 1)),
         (PODS, scheduled(**DELETING), DeleteOptions(), AlreadyMarked),
         (PODS, scheduled(**DELETING), DeleteOptions(grace_period_seconds=60), AlreadyMarked),
         (PODS, scheduled(**DELETING), DeleteOptions(grace_period_seconds=10), ("2026-01-01T00:00:10Z", 10)),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import orjson
 import pytest
 
-from mesh.api.port import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
+from controlplane.apiserver.allocation import Allocation
+from mesh.api.port import JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
+from mesh.clock import SystemClock
+from mesh.config import NetworkConfig
+from mesh.store.memory import Engine
 from tests.support.apiserver import NOBODY, Cluster, deployment, pod, running, service
 
 PODS = "/api/v1/namespaces/default/pods"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+KUBERNETES = "/api/v1/namespaces/default/services/kubernetes"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 STRICT = (
     'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica"'
@@ -41,6 +47,12 @@ async def test_object_lives(tmp_path: Path) -> None:
         gone = await api.ok("DELETE", f"{CONFIGMAPS}/a")
         assert (gone["status"], gone["details"]["uid"]) == ("Success", made["metadata"]["uid"])
         assert await api.refused("GET", f"{CONFIGMAPS}/a") == (404, "NotFound", 'configmaps "a" not found')
+
+
+async def test_null_kind_is_the_expected_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        made = await api.ok("POST", CONFIGMAPS, {"apiVersion": None, "kind": None, "metadata": {"name": "a"}})
+        assert (made["apiVersion"], made["kind"]) == ("v1", "ConfigMap")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +93,14 @@ async def test_object_lives(tmp_path: Path) -> None:
         ("POST", "/api/v1/namespaces", {"metadata": {"name": "x", "annotations": {"a": "b" * (2 << 20)}}},
          (422, "Invalid", None)),
         ("POST", "/api/v1/pods", pod("x"), (405, "MethodNotAllowed", None)),
+        ("GET", f"{PODS}?resourceVersion={'9' * 5000}", None, (422, "Invalid", None)),
+        ("PUT", "/api/v1/namespaces/default", {"metadata": {"resourceVersion": "\N{SUPERSCRIPT TWO}"}},
+         (422, "Invalid", None)),
+        ("PUT", "/api/v1/namespaces/default", {"metadata": {"resourceVersion": "9" * 5000}}, (422, "Invalid", None)),
+        ("DELETE", KUBERNETES, {"preconditions": {"resourceVersion": "\N{SUPERSCRIPT TWO}"}}, (409, "Conflict", None)),
+        ("DELETE", KUBERNETES, {"dryRun": 5}, (400, "BadRequest", None)),
+        ("DELETE", KUBERNETES, {"orphanDependents": []}, (400, "BadRequest", None)),
+        ("DELETE", KUBERNETES, {"gracePeriodSeconds": "5"}, (400, "BadRequest", None)),
         ("DELETE", "/api/v1/namespaces", None, (405, "MethodNotAllowed", None)),
     ],
 )  # fmt: skip
@@ -164,6 +184,21 @@ async def test_server_side_apply_is_refused_in_a_sentence(tmp_path: Path) -> Non
         code, reason, message = await api.refused("PATCH", f"{PODS}/x", b"{}", "application/apply-patch+yaml")
         assert (code, reason) == (415, "UnsupportedMediaType")
         assert message.startswith("server-side apply is not supported by this server yet")
+
+
+async def test_yaml_that_grows_without_bound_is_refused(tmp_path: Path) -> None:
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 12)]
+    text = "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x, x]", *levels]).encode()
+    told = "error converting YAML to JSON: yaml: document contains excessive aliasing"
+    async with running(tmp_path) as api:
+        assert await api.refused("POST", CONFIGMAPS, text, YAML) == (400, "BadRequest", told)
+        merges = [f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 3000)}]}}" for n in range(1, 12)]
+        text = "\n".join(["m0: &m0 {a: 1, b: 2, c: 3, d: 4}", *merges]).encode()
+        assert await api.refused("POST", CONFIGMAPS, text, YAML) == (400, "BadRequest", told)
+        text = b"a: &a {x: '1', y: '2'}\nmetadata: {name: m}\ndata: {<<: *a, y: '3'}\n"
+        assert (await api.ok("POST", CONFIGMAPS, text, YAML))["data"] == {"x": "1", "y": "3"}
+        text = b"a: &a {x: '1'}\nmetadata: {name: a}\ndata: *a\n"
+        assert (await api.ok("POST", CONFIGMAPS, text, YAML))["data"] == {"x": "1"}
 
 
 async def test_yaml_and_fields_given_twice(tmp_path: Path) -> None:
@@ -325,7 +360,8 @@ async def test_services_get_addresses(tmp_path: Path) -> None:
         assert "The range of valid ports is 30000-30001" in (await api.refused("POST", services, wanted))[2]
         await api.ok("POST", services, service("b", type="NodePort"))
         assert "range is full" in (await api.refused("POST", services, service("c", type="NodePort")))[2]
-        assert (await api.ok("POST", services, service("dns", clusterIP="10.9.0.2")))["spec"]["clusterIP"] == "10.9.0.2"
+        dns = await api.ok("GET", "/api/v1/namespaces/kube-system/services/kube-dns")
+        assert dns["spec"]["clusterIP"] == "10.9.0.2"
         headless = await api.ok("POST", services, service("h", clusterIP="None"))
         assert headless["spec"]["clusterIPs"] == ["None"]
         await api.ok("DELETE", f"{services}/a")
@@ -334,3 +370,52 @@ async def test_services_get_addresses(tmp_path: Path) -> None:
         plain = {**again, "spec": {**again["spec"], "type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP"}]}}
         await api.ok("PUT", f"{services}/b2", plain)
         await api.ok("POST", services, service("d", type="NodePort"))
+
+
+async def test_event_that_the_store_has_forgotten_is_not_found(tmp_path: Path) -> None:
+    """A server that was started after the Event was written remembers it for longer than the store does."""
+    url = "/api/v1/namespaces/default/events"
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    engine = Engine()
+    async with running(tmp_path, events_engine=engine) as api:
+        for method, body in (("PATCH", {"count": 2}), ("DELETE", None)):
+            await api.ok("POST", url, event)
+            engine.entries.clear()
+            told = (404, "NotFound", 'events "e" not found')
+            assert await api.refused(method, f"{url}/e", body, MERGE_PATCH if body else JSON) == told
+
+
+async def test_reviews_of_oneself(tmp_path: Path) -> None:
+    access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    may = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}}
+    async with running(tmp_path) as api:
+        jane = Cluster(api.server, NOBODY)
+        assert (await api.ok("POST", access, may))["status"] == {"allowed": True}
+        assert (await jane.ok("POST", access, may))["status"] == {"allowed": False}
+        look = {"spec": {"nonResourceAttributes": {"verb": "get", "path": "/version"}}}
+        assert (await jane.ok("POST", access, look))["status"] == {"allowed": True}
+        who = await jane.ok("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+        assert who["status"] == {"userInfo": {"username": "jane", "groups": ["system:authenticated"]}}
+        assert (await api.refused("POST", access, {"spec": {}}))[2] == (
+            'SelfSubjectAccessReview.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: '
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        )
+        assert (await api.refused("GET", access))[0] == 405
+        assert (await api.refused("DELETE", f"{access}/x"))[0] == 405
+        listed = await api.ok("GET", "/apis/authorization.k8s.io/v1")
+        assert [(r["name"], r["verbs"]) for r in listed["resources"]] == [("selfsubjectaccessreviews", ["create"])]
+
+
+async def test_only_a_services_own_reservations_are_freed_with_it(tmp_path: Path) -> None:
+    """A server that stalled between deleting a Service and freeing its address may find that another has it by now."""
+    services = "/api/v1/namespaces/default/services"
+    async with running(tmp_path) as api:
+        old = await api.ok("POST", services, service("a", clusterIP="10.96.0.50"))
+        await api.ok("DELETE", f"{services}/a")
+        await api.ok("POST", services, service("b", clusterIP="10.96.0.50"))
+        stalled = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        await stalled.freed(old)
+        assert (
+            "provided IP is already allocated"
+            in (await api.refused("POST", services, service("c", clusterIP="10.96.0.50")))[2]
+        )

@@ -10,9 +10,14 @@ import orjson
 import pytest
 
 from controlplane.apiserver import resourcecache, watcher
+from controlplane.apiserver.cached import Item
 from mesh.api.port import MERGE_PATCH
-from mesh.errors import Gone, Timeout
-from mesh.store.memory import Engine
+from mesh.errors import Gone, NotFound, Timeout
+from mesh.objects.kinds import CONFIGMAPS as CONFIGMAP
+from mesh.objects.meta import Key
+from mesh.store import keys
+from mesh.store.memory import Engine, NoFaults
+from mesh.store.port import Entry
 from tests.support.apiserver import Cluster, pod, running
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -123,6 +128,18 @@ async def test_lost_place_ends_watches_and_reads_again(tmp_path: Path) -> None:
         assert (await api.ok("GET", f"{CONFIGMAPS}/a"))["metadata"]["name"] == "a"
 
 
+async def test_what_was_made_anew_meanwhile_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        first = await api.ok("POST", CONFIGMAPS, labelled("a"))
+        watch = await api.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={first['metadata']['resourceVersion']}")
+        cache = api.server.registry.caches[0]
+        key = keys.key_for(CONFIGMAP, Key("default", "a"))
+        anew = {**first, "metadata": {**first["metadata"], "uid": "another"}}
+        del anew["metadata"]["resourceVersion"]
+        cache.entry(Entry(key, orjson.dumps(anew), cache.revision + 2))
+        assert await events(watch, 2) == [("DELETED", "a"), ("ADDED", "a")]
+
+
 async def test_watch_of_tables_names_columns_once(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         await api.ok("POST", CONFIGMAPS, labelled("a"))
@@ -186,6 +203,13 @@ async def test_waiting_for_the_future_ends(tmp_path: Path) -> None:
             await api.server.registry.caches[0].wait_for(999999, patience=0.01)
 
 
+@pytest.mark.parametrize("path", ["/", "/version", "/api", "/apis/apps"])
+async def test_what_is_no_resource_cannot_be_watched(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path) as api:
+        with pytest.raises(NotFound, match="the server could not find the requested resource"):
+            await api.watch(f"{path}?watch=true")
+
+
 async def test_two_servers_share_a_store(tmp_path: Path) -> None:
     engine = Engine()
     async with running(tmp_path, engine=engine) as one, running(tmp_path, engine=engine) as two:
@@ -218,3 +242,43 @@ async def test_restarted_server_knows_everything(tmp_path: Path) -> None:
         assert await api.ok("GET", f"{CONFIGMAPS}/a") == made
         with pytest.raises(Gone):
             await api.watch(f"{CONFIGMAPS}?watch=1&resourceVersion=1")
+
+
+class Slow(NoFaults):
+    """A link on which news travels slowly, while answers come at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def delay(self, step: str) -> float:
+        return self.seconds if step == "read" else 0.0
+
+
+async def test_patch_with_a_revision_this_server_has_yet_to_see_is_made_from_that_revision(tmp_path: Path) -> None:
+    """The other server's change must not be undone by a patch made from what this one knew before."""
+    engine, link = Engine(), Slow()
+    async with running(tmp_path, engine=engine) as one, running(tmp_path, engine=engine, faults=link) as two:
+        await one.ok("POST", CONFIGMAPS, {"metadata": {"name": "a"}, "data": {"x": "1"}})
+        await two.ok("GET", f"{CONFIGMAPS}/a")
+        link.seconds = 0.5
+        seen = await one.ok("PATCH", f"{CONFIGMAPS}/a", {"data": {"y": "1"}}, MERGE_PATCH)
+        revision = seen["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": revision}, "data": {"z": "1"}}
+        made = await two.ok("PATCH", f"{CONFIGMAPS}/a", patch, MERGE_PATCH)
+        assert made["data"] == {"x": "1", "y": "1", "z": "1"}
+
+
+async def test_object_that_cannot_be_shown_ends_only_that_watch(tmp_path: Path) -> None:
+    def fail(type_: str, item: Item, first: bool) -> bytes:
+        raise KeyError(type_, item.path, first)
+
+    async with running(tmp_path) as api:
+        odd = watcher.Watcher(watcher.Scope("default"), bookmarks=False, encode=fail)
+        api.server.registry.objects(CONFIGMAP).add_watcher(odd)
+        watch = await api.watch(f"{CONFIGMAPS}?watch=true")
+        for name in "ab":
+            await api.ok("POST", CONFIGMAPS, labelled(name))
+        assert await events(watch, 2) == [("ADDED", "a"), ("ADDED", "b")]
+        assert orjson.loads(await anext(odd))["type"] == "ERROR"
+        with pytest.raises(StopAsyncIteration):
+            await anext(odd)

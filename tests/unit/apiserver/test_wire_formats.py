@@ -160,3 +160,31 @@ async def test_tunnel_carries_connections_and_errors() -> None:
     )
     assert Ping(1) in found
     await tunnel.close()
+
+
+async def test_connection_whose_pod_hangs_up_does_not_hold_up_the_others() -> None:
+    """The client goes on sending to it for a while, more than would wait in the queue."""
+    hang_up = asyncio.Event()
+    received: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
+
+    async def connect(request: Request, stream: Stream) -> None:
+        if request.param("ports") == "80":
+            await hang_up.wait()
+        else:
+            received.put_nowait(await stream.receive())
+
+    async def send(data: bytes) -> None:
+        del data
+
+    tunnel, client = Tunnel(Request("POST", "/"), connect, send), Encoder()
+    for first, port in ((1, "80"), (5, "81")):
+        for stream, kind in ((first, "error"), (first + 2, "data")):
+            headers = {"streamtype": kind, "port": port, "requestid": port}
+            await tunnel.feed(client.encode(SynStream(stream, headers)))
+    sending = asyncio.create_task(tunnel.feed(client.encode(Data(3, b"x")) * 100 + client.encode(Data(7, b"y"))))
+    await asyncio.sleep(0)
+    hang_up.set()
+    async with asyncio.timeout(5):
+        await sending
+        assert await received.get() == (0, b"y")
+    await tunnel.close()

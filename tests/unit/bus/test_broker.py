@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,15 @@ def test_an_unusable_identities_file_is_terminal(tmp_path: Path) -> None:
 def test_reloading_without_a_server_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Terminal, match="no nats-server"):
         broker.reload(_config(tmp_path))
+
+
+def test_a_stranger_with_the_number_of_a_dead_server_is_left_alone(tmp_path: Path) -> None:
+    config = _config(tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        try:
+            config.pid_file.write_text(str(stranger.pid))
+            with pytest.raises(Terminal, match="is another program"):
+                broker.reload(config)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()

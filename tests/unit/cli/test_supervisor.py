@@ -74,6 +74,20 @@ def test_a_second_supervisor_adopts_what_a_killed_one_left(tmp_path: Path) -> No
     assert start_time(first.pid) is None
 
 
+def test_there_is_one_supervisor_of_a_home(tmp_path: Path) -> None:
+    run_list(tmp_path, "a")
+    with supervising(tmp_path) as process:
+        first = running(tmp_path, "a")
+        with subprocess.Popen([sys.executable, "-m", "cli.process", "supervise", str(tmp_path)]) as second:
+            try:
+                assert second.wait(20) == 0
+            finally:
+                second.kill()
+        found = read_pid(tmp_path / "run" / "supervisor.pid")
+        assert found is not None
+        assert (found.pid, running(tmp_path, "a")) == (process.pid, first)
+
+
 def test_sighup_follows_a_changed_list(tmp_path: Path) -> None:
     run_list(tmp_path, "a")
     with supervising(tmp_path) as process:
@@ -82,3 +96,21 @@ def test_sighup_follows_a_changed_list(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         running(tmp_path, "b")
         await_(lambda: start_time(first.pid) is None)
+
+
+def test_a_program_that_is_missing_is_started_once_it_is_there(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    write_processes(tmp_path / "run", [ProcessSpec(name="a", command=[str(program), "1000"])])
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen([sys.executable, "-m", "cli.process", "supervise", str(tmp_path)], stderr=output) as process,
+    ):
+        try:
+            await_(lambda: "a: cannot be started" in log.read_text())
+            program.symlink_to("/bin/sleep")
+            found = running(tmp_path, "a")
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert start_time(found.pid) is None

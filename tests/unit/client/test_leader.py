@@ -159,3 +159,19 @@ async def test_work_that_fails_ends_the_candidacy() -> None:
 def test_times_must_make_sense() -> None:
     with pytest.raises(ValueError, match="lease_duration"):
         Timing(4, 4, 1)
+
+
+async def test_a_lease_without_a_spec_is_nobodys() -> None:
+    model, leaders = ApiModel(), list[str]()
+    await Client(ModelTransport(model)).create(
+        LEASES,
+        {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"namespace": LEASE.namespace, "name": LEASE.name},
+        },
+    )
+    a = Candidate(model, "a", leaders)
+    await asyncio.sleep(1)
+    assert leaders == ["a"]
+    await a.stop()

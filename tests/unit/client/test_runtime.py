@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +14,7 @@ import pytest
 from mesh.api.port import Request
 from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
-from mesh.client.runtime import Runtime
+from mesh.client.runtime import MOST_WRITES, Runtime
 from mesh.client.shared import SharedInformers
 from mesh.clock import ManualClock
 from mesh.errors import ApiError, Forbidden, Invalid, Unavailable
@@ -22,7 +22,7 @@ from mesh.objects.kinds import CONFIGMAPS, EVENTS, SECRETS
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Create, Delete, Plan, Read
-from mesh.plan.controller import Observed, Watch, itself
+from mesh.plan.controller import Caches, Observed, Watch, itself
 from tests.support.api_model import ApiModel, ModelTransport
 
 pytestmark = pytest.mark.looptime
@@ -216,3 +216,55 @@ async def test_deletions_are_seen_before_the_key_runs_again() -> None:
             runtime.ring("test-controller", Key("ns", "a"))
             await asyncio.sleep(0.01)
         assert len(model.all(SECRETS)) == 2
+
+
+async def test_an_object_that_a_map_stumbles_over_does_not_end_the_resync() -> None:
+    def stumbling(obj: Object, caches: Caches) -> Iterable[Key]:
+        if key_of(obj).name == "odd":
+            raise KeyError("odd")
+        return itself(obj, caches)
+
+    transport = ModelTransport(ApiModel())
+    client = Client(transport)
+    for name in ("odd", "plain"):
+        await client.create(CONFIGMAPS, configmap(name))
+    controller = Scripted(lambda _key, _observed: NOTHING, watches=(Watch(CONFIGMAPS, stumbling),))
+    async with running(transport, controller):
+        await asyncio.sleep(2000)
+    assert [key.name for key, _ in controller.seen].count("plain") >= 3
+    assert {key.name for key, _ in controller.seen} == {"plain"}
+
+
+class Crowded(ModelTransport):
+    """Counts the requests that are under way at the same time."""
+
+    under_way = 0
+    most = 0
+
+    async def send(self, request: Request):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.01)
+        try:
+            return await super().send(request)
+        finally:
+            self.under_way -= 1
+
+
+async def test_all_controllers_together_write_a_bounded_number_at_a_time() -> None:
+    """In the server they share an event loop with leader election: thousands of writes at once cost the leadership."""
+    wanted = 2 * MOST_WRITES
+
+    def many(key: Key, observed: Observed) -> Plan:
+        if observed.caches[SECRETS].list("ns"):
+            return NOTHING
+        return Plan(tuple(Create(SECRETS, secret(f"{key.name}-{i}")) for i in range(wanted)), parallel=True)
+
+    model = ApiModel()
+    for name in ("a", "b"):
+        model.create(CONFIGMAPS, configmap(name))
+    transport = Crowded(model)
+    async with running(transport, Scripted(many, "one"), Scripted(many, "other")):
+        await asyncio.sleep(10)
+        assert len(model.all(SECRETS)) == 2 * wanted
+    assert MOST_WRITES / 2 < transport.most <= MOST_WRITES + 5  # watches and lists are sent too

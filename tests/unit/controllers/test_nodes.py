@@ -30,6 +30,7 @@ class Cluster:
     def __init__(self, nodes: int = 3, **changes: Any) -> None:
         self.model = ApiModel(graceful=True)
         self.silent: dict[str, float] = {}
+        self.signs: dict[str, float] = {}
         self.listening = 100.0
         for n in range(1, nodes + 1):
             obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"n{n}"}, "spec": {}}
@@ -46,7 +47,7 @@ class Cluster:
     def health(self) -> NodeHealth:
         names = {name_of(n) for n in self.model.all(NODES)} | set(self.silent)
         heard = {name: self.silent.get(name, 0.1) for name in names}
-        return NodeHealth(self.listening, 2.0, 12.0, {n: s for n, s in heard.items() if s < self.listening})
+        return NodeHealth(self.listening, 2.0, 12.0, {n: s for n, s in heard.items() if s < self.listening}, self.signs)
 
     def pass_time(self, seconds: float) -> None:
         later(self.model, seconds)
@@ -110,6 +111,24 @@ def test_conditions_that_were_never_posted() -> None:
     conditions = {c["type"]: c["reason"] for c in cluster.node("n1")["status"]["conditions"]}
     assert conditions["Ready"] == "NodeStatusUnknown"
     assert conditions["DiskPressure"] == "NodeStatusNeverUpdated"
+
+
+def test_a_live_node_with_a_dead_agent_keeps_its_pods_for_a_while() -> None:
+    cluster = Cluster()
+    cluster.silent["n1"], cluster.signs["n1"] = 3, 0.5
+    for _ in range(50):
+        cluster.settle()
+        cluster.pass_time(1)
+    assert cluster.taints("n1") == ["unreachable:NoSchedule"]
+    found = cluster.pod("n1")
+    assert found is not None
+    assert found["status"]["conditions"][0]["status"] == "True"
+    assert cluster.plan("n1").again_after is not None
+    del cluster.signs["n1"]
+    cluster.settle()
+    cluster.pass_time(2)
+    cluster.settle()
+    assert cluster.is_evicted("n1")
 
 
 TOLERATIONS: list[tuple[list[Object], float | None]] = [

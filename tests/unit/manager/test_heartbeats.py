@@ -10,6 +10,7 @@ import msgpack
 import pytest
 
 from controlplane.manager.heartbeats import IDENTITY, Heartbeats
+from mesh.api.port import User
 from mesh.bus import subjects
 from mesh.bus.memory import MemoryBroker, MemoryBus
 from mesh.client.cache import ObjectCache
@@ -30,7 +31,7 @@ class World:
         for name in ("a", "b"):
             meta = {"name": name, "annotations": {IDENTITY: f"U{name.upper()}"}}
             self.nodes.put({"metadata": meta})
-        self.buses: dict[str, MemoryBus] = {i: self.broker.connect(i) for i in ("UA", "UB", "UX")}
+        self.buses: dict[str, MemoryBus] = {i: self.broker.connect(i) for i in ("UA", "UB", "UP", "UX")}
         self.heartbeats = Heartbeats(
             self.broker.connect("USERVER", server=True),
             self.nodes,
@@ -38,6 +39,7 @@ class World:
             leader="me",
             silence_limit=2.0,
             fence_time=12.0,
+            who={"UP": User("system:covey:proxy:a", ()), "UX": User("system:node:x", ())}.get,
         )
 
     def ring(self, key: Key) -> None:
@@ -145,3 +147,27 @@ async def test_it_waits_for_the_broker() -> None:
     assert await world.beat("UA", beat("a")) is not None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_proxy_says_that_its_node_lives_and_nothing_about_the_agent() -> None:
+    async with listening() as world:
+        await asyncio.sleep(13)
+        for identity, node in (("UP", "a"), ("UP", "b"), ("UX", "b"), ("UB", "b")):
+            await world.buses[identity].publish(subjects.heartbeat(identity), beat(node))
+        await asyncio.sleep(0.1)
+        health = world.heartbeats.health()
+        assert {node: health.lacks_only_its_agent(node) for node in ("a", "b")} == {"a": True, "b": False}
+        assert health.is_silent("a")
+        assert health.is_fenced("a")
+        await asyncio.sleep(2)
+        assert not world.heartbeats.health().lacks_only_its_agent("a")
+
+
+async def test_a_proxy_is_not_believed_for_ever() -> None:
+    async with listening() as world:
+        for _ in range(59):
+            await world.buses["UP"].publish(subjects.heartbeat("UP"), beat("a"))
+            await asyncio.sleep(1)
+            assert world.heartbeats.health().lacks_only_its_agent("a")
+        await asyncio.sleep(1)
+        assert not world.heartbeats.health().lacks_only_its_agent("a")

@@ -66,3 +66,12 @@ def test_a_node_object_as_a_peer():
     }
     assert peer_of(node) == Peer("n", ("10.63.0.11",), ("10.64.1.0/24", "fd00::/64"))
     assert peer_of({"metadata": {"name": "n"}}) == Peer("n", (), ())
+
+
+def test_an_address_that_is_none_harms_nobody_else():
+    odd = {
+        "metadata": {"name": "0"},
+        "spec": {"podCIDRs": ["10.64.9.0/24"]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "bogus"}]},
+    }
+    assert _wanted(OWN, peer_of(odd), NEAR) == (TO_NEAR,)

@@ -70,7 +70,8 @@ async def test_volumes_follow_their_configmap() -> None:
         )
         pod = await world.until_phase("Running")
         uid = pod["metadata"]["uid"]
-        assert [m.target for m in spec_of(world).mounts][0] == "/www"  # type: ignore[attr-defined]  # noqa: RUF015
+        mount = spec_of(world).mounts[0]  # type: ignore[attr-defined]
+        assert (mount.target, mount.read_only) == ("/www", True), "Kubernetes mounts what it projects read-only"
         assert world.files.contents[uid]["volumes/www"] == {"index": FileData(b"one")}  # type: ignore[attr-defined]
         world.model.put(CONFIGMAPS, config_map("page", index="two"))
         changed = {"index": FileData(b"two")}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from agents.node.files_disk import DiskFiles
+from agents.node.subpath import open_below
 from agents.node.volumes import FileData, VolumeError
 
 
@@ -34,12 +36,42 @@ def test_a_projected_path_cannot_leave_its_volume(files: DiskFiles, path: str) -
         files.project("u", "v", {path: FileData(b"")}, group=None)
 
 
-def test_a_subpath_cannot_follow_a_link_out(files: DiskFiles, tmp_path: Path) -> None:
-    base = Path(files.empty_dir("u", "v", memory=False, size=None, group=None))
-    assert files.sub_path("v", str(base), "new/dir") == str(base / "new/dir")
-    (base / "out").symlink_to(tmp_path)
+@pytest.mark.parametrize("sub", ["out/pods", "../x", "/etc", "a\0b"])
+def test_a_subpath_cannot_lead_out(tmp_path: Path, sub: str) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v/out").symlink_to(tmp_path)
     with pytest.raises(VolumeError, match="leads out"):
-        files.sub_path("v", str(base), "out/pods")
+        open_below("v", tmp_path / "v", sub)
+
+
+def test_a_subpath_is_what_was_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container exchanges a directory for a link between check and use."""
+    base, outside = tmp_path / "v", tmp_path / "outside"
+    (base / "a/b").mkdir(parents=True)
+    (outside / "b").mkdir(parents=True)
+    (base / "within").symlink_to("a")
+    handle = open_below("v", base, "within/b")
+    assert os.path.samestat(os.fstat(handle), (base / "a/b").stat())
+    os.close(handle)
+
+    resolve = Path.resolve
+
+    def resolve_then_exchange(path: Path) -> Path:
+        found = resolve(path)
+        if found == base / "a/b":
+            (base / "a").rename(base / "old")
+            (base / "a").symlink_to(outside)
+        return found
+
+    monkeypatch.setattr(Path, "resolve", resolve_then_exchange)
+    with pytest.raises(VolumeError, match="a has become a link"):
+        open_below("v", base, "a/b")
+
+
+def test_missing_directories_of_a_subpath_are_as_open_as_their_volume(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2777)
+    os.close(open_below("v", tmp_path, "new/dir"))
+    assert [(tmp_path / made).stat().st_mode & 0o7777 for made in ("new", "new/dir")] == [0o2777, 0o2777]
 
 
 @pytest.mark.parametrize(
@@ -62,3 +94,26 @@ async def test_removal_leaves_nothing(files: DiskFiles) -> None:
     await files.remove("u")
     await files.remove("u")
     assert (files.prepared("u"), files.pods()) == (False, set())
+
+
+def test_an_update_removes_nothing_outside_its_volume(files: DiskFiles, tmp_path: Path) -> None:
+    """Whatever `..data` leads to: a container that could write to the volume chose it."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    (target / "..data").unlink()
+    (target / "..data").symlink_to(victim)
+    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    assert victim.is_dir()
+    assert (target / "a").read_bytes() == b"2"
+
+
+def test_an_interrupted_update_is_finished(files: DiskFiles) -> None:
+    """Killed after `..data` was swung over, before users' links were made; and killed while it was filling."""
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    (target / "a").unlink()
+    (target / "..half").mkdir()
+    files.project("u", "v", {"a": FileData(b"1")}, group=None)
+    assert (target / "a").read_bytes() == b"1"
+    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    assert len([p for p in target.iterdir() if p.name.startswith("..")]) == 2, "..data and what it leads to"

@@ -29,6 +29,19 @@ def test_json_patch(operations: list[Any], result: dict[str, Any]) -> None:
     assert original == {"a": 1, "l": [1, 2]}
 
 
+def test_json_patch_may_be_applied_again() -> None:
+    operations = [{"op": "add", "path": "/l", "value": []}, {"op": "add", "path": "/l/-", "value": 1}]
+    assert json_patch({}, operations) == json_patch({}, operations) == {"l": [1]}
+
+
+def test_json_patch_that_doubles_again_and_again_is_stopped() -> None:
+    operations = [{"op": "add", "path": "/l", "value": ["x" * 100]}]
+    operations += [{"op": "copy", "from": "/l", "path": "/l/-"}] * 40
+    with pytest.raises(Invalid) as refusal:
+        json_patch({}, operations)
+    assert "exceeding the limit 3145728" in refusal.value.causes[0].message
+
+
 @pytest.mark.parametrize(
     ("operations", "kind"),
     [
@@ -49,6 +62,12 @@ def test_json_patch(operations: list[Any], result: dict[str, Any]) -> None:
 def test_json_patches_that_do_not_apply(operations: Any, kind: type[ApiError]) -> None:
     with pytest.raises(kind):
         json_patch({"a": 1, "l": [1, 2]}, operations)
+
+
+def test_a_failed_test_names_its_path() -> None:
+    with pytest.raises(Invalid) as caught:
+        json_patch({"a": {"b": 1}}, [{"op": "test", "path": "/a/b", "value": 2}])
+    assert [cause.message for cause in caught.value.causes] == ["testing value /a/b failed: test failed"]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,14 @@ def test_what_a_node_keeps(change: dict[str, Any], message: str) -> None:
     assert any(line.startswith(message) for line in said(causes)), said(causes)
 
 
+def test_first_range_of_a_node_has_to_be_one() -> None:
+    old = stored(NODE)
+    _, causes = update(old, changed(old, spec={"podCIDR": "x"}))
+    assert said(causes)[0].startswith('spec.podCIDRs[0]: Invalid value: "x": must be a valid CIDR value')
+    _, causes = update(old, changed(old, spec={"podCIDR": "10.64.1.0/24"}))
+    assert causes == []
+
+
 def test_cordoning_a_node_is_an_update() -> None:
     old = stored(NODE)
     new, causes = update(old, changed(old, spec__unschedulable=True))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from controlplane.apiserver.tables.duration import human, since
 from controlplane.apiserver.tables.table import table
 from mesh.errors import BadRequest
 from mesh.objects import kinds
+from mesh.objects.duration import human, since
 from tests.support.manifests import (
     CONFIGMAP,
     DEPLOYMENT,

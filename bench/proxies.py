@@ -1,0 +1,48 @@
+"""The proxy's two benches as parts: each runs in namespaces of its own, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure, at_least, at_most
+
+MODES = ("nftables", "iptables")
+
+
+def _rows(module: str, *arguments: str) -> list[dict[str, Any]]:
+    """What `python -m bench.<module>` writes as JSON; its own table goes to nobody."""
+    with tempfile.TemporaryDirectory(prefix="covey-bench-") as folder:
+        results = Path(folder) / "rows.json"
+        command = [sys.executable, "-m", f"bench.{module}", "--modes", *MODES, "--json", str(results), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows: list[dict[str, Any]] = json.loads(results.read_text())
+        return rows
+
+
+def measure_changes() -> Iterator[Figure]:
+    """Endpoints of a Service change: until the kernel has the rule. And everything at once, at the proxy's start."""
+    for row in _rows("proxy_sync"):
+        what = f"{row['mode']}, {row['services']} Services"
+        count = int(row["changes"])
+        median, least, p99, most = (float(row[f"{key}_ms"]) for key in ("p50", "min", "p99", "max"))
+        yield Figure(f"{what}: change to rule", "ms", median, least, p99, most, count)
+        yield Figure.of(f"{what}: the p99 of it", "ms", [p99], at_most(50))
+        yield Figure.of(f"{what}: full sync", "s", [float(row["full_sync_s"])])
+        yield Figure.of(f"{what}: adoption", "s", [float(row["adoption_s"])])
+
+
+def measure_traffic() -> Iterator[Figure]:
+    """Connections through a ClusterIP and a NodePort as a share of what the pod's own address gives: 1 is no cost."""
+    for row in _rows("proxy_traffic"):
+        if row["target"] == "pod":
+            continue
+        faster_is_more = row["what"] == "Gbit/s"
+        share = float(row["against_pod"])
+        name = f"{row['mode']}, {row['services']} Services: {row['target']}, {row['what']} against the pod's"
+        yield Figure.of(name, "ratio", [share if faster_is_more else 1 / share], at_least(0.95))

@@ -1,0 +1,1 @@
+"""Survival: parts of a real cluster are killed and cut off; what runs goes on, and nothing acknowledged is lost."""

@@ -1,0 +1,139 @@
+"""A node agent when what it stands on fails, or when others do what they should not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
+from agents.node.files_memory import MemoryFiles
+from agents.node.ports import SandboxSpec
+from agents.node.runtimes.fake import Behaviour, Policy
+from mesh.api.port import Request, WatchEvent
+from mesh.objects.kinds import PODS, SECRETS
+from mesh.objects.meta import Key, uid_of
+from tests.support.node_world import NodeTransport, NodeWorld, make_pod, node_world, state_of
+
+pytestmark = pytest.mark.looptime
+
+
+class FullDisk(MemoryCheckpoints):
+    """A disk without room while `full`."""
+
+    full = True
+
+    async def save(self, uid: str, checkpoint: Checkpoint) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await super().save(uid, checkpoint)
+
+
+async def test_a_full_disk_does_not_stop_the_node() -> None:
+    world = NodeWorld()
+    disk = world.checkpoints = FullDisk()
+    await world.start()
+    try:
+        world.create(make_pod())
+        await world.until_phase("Running")
+        assert disk.load() == {}
+        disk.full = False
+        uid = uid_of(world.pod())
+        await world.until(lambda: disk.load().keys() == {uid})
+        assert disk.load()[uid].pod["status"]["phase"] == "Running", "the newest, not the first that failed"
+    finally:
+        await world.stop()
+
+
+async def test_the_status_writer_forgets_pods_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the news of a deletion comes after the answer to it."""
+    watch = NodeTransport.watch
+
+    async def late(self: NodeTransport, request: Request) -> AsyncIterator[WatchEvent]:
+        async for event in watch(self, request):
+            if event.type == "DELETED":
+                await asyncio.sleep(1)
+            yield event
+
+    monkeypatch.setattr(NodeTransport, "watch", late)
+    async with node_world() as world:
+        for _ in range(3):
+            world.create(make_pod())
+            await world.until_phase("Running")
+            world.delete()
+            await world.until(lambda: not world.exists() and not world.agent.workers)
+        writer = world.agent._status
+        await world.until(lambda: not (writer._shown or writer._wanted or writer._tasks))
+
+
+async def test_how_a_container_ended_stays_known_while_a_finalizer_holds_its_pod() -> None:
+    async with node_world(Policy(behave=lambda _: Behaviour(runs=1, exit_code=7))) as world:
+        pod = make_pod(restartPolicy="Never")
+        pod["metadata"]["finalizers"] = ["example.com/hold"]
+        world.create(pod)
+        await world.until_phase("Failed")
+        ended = state_of(world.pod())
+        world.delete()
+        await world.until(lambda: not world.agent.workers)
+        assert await world.runtime.containers() == []
+        world.model.patch(PODS, Key("default", "p"), {"metadata": {"labels": {"a": "b"}}})
+        await asyncio.sleep(5)
+        assert state_of(world.pod()) == ended
+        assert ended["terminated"]["exitCode"] == 7
+
+
+class StuckFiles(MemoryFiles):
+    """A pod directory that cannot be removed while `stuck`."""
+
+    stuck = True
+
+    async def remove(self, uid: str) -> None:
+        if self.stuck and uid == "old":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        await super().remove(uid)
+
+
+async def test_a_directory_that_cannot_be_removed_does_not_stop_the_node() -> None:
+    world = NodeWorld()
+    files = world.files = StuckFiles()
+    files.write("old", "hosts", "")
+    await world.start()
+    try:
+        world.create(make_pod())
+        await world.until_phase("Running")
+        files.stuck = False
+        await world.until(lambda: "old" not in files.pods(), within=200)
+    finally:
+        await world.stop()
+
+
+async def test_what_belongs_to_nobody_is_found_while_the_agent_runs() -> None:
+    """A container whose creation was abandoned may come into being after its pod has gone."""
+    async with node_world() as world:
+        world.create(make_pod())
+        await world.until_phase("Running")
+        await world.runtime.create_sandbox(SandboxSpec("late", "default", "late", "late"))
+        await world.until(lambda: len(world.runtime._sandboxes) == 1, within=200)
+        assert state_of(world.pod()).keys() == {"running"}, "and nobody else's is touched"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"auths": {"docker.io": {"auth": "no base64!"}}}',
+        b'{"auths": {"docker.io": {"auth": "/w=="}}}',
+        b'{"auths": {"docker.io": "user"}}',
+        b'{"auths": ["docker.io"]}',
+        b"[]",
+    ],
+)
+async def test_a_pull_secret_that_makes_no_sense_is_as_none(content: bytes) -> None:
+    async with node_world(Policy(missing_images=frozenset({"web:1"}))) as world:
+        data = {".dockerconfigjson": base64.b64encode(content).decode()}
+        world.model.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}, "data": data})
+        world.create(make_pod(imagePullSecrets=[{"name": "s"}]))
+        await world.until(lambda: state_of(world.pod()).get("waiting", {}).get("reason") == "ErrImagePull")
+        assert world.model.get(SECRETS, Key("default", "s"))
