@@ -59,5 +59,5 @@ def test_a_planted_fault_is_found(planted: str) -> None:
 
 def test_the_same_seed_is_the_same_run() -> None:
     one, other = (simulate(SEEDS[0], "--trace").stdout.splitlines() for _ in range(2))
-    assert len(one) > 1000
+    assert len(one) > 500
     assert one[:-1] == other[:-1]  # the last line tells the CPU time
