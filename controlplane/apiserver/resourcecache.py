@@ -28,6 +28,9 @@ RING = 4096
 SNAPSHOTS = 8
 """How many paged lists of one resource can be under way at their own revision."""
 
+GAPS = 64
+"""How many gaps in the ring of one resource are remembered."""
+
 Trigger = tuple[str, str]
 """An indexed field and the value a watcher wants of it."""
 
@@ -51,6 +54,7 @@ class ResourceCache:
         self._seen_at: dict[str, float] = {}
         self._ring: deque[Change] = deque()
         self._floor = 0
+        self._gaps: deque[tuple[int, int]] = deque()
         self._snapshots: dict[tuple[int, str], list[Item]] = {}
         self._watchers: dict[Trigger | None, dict[Watcher, None]] = {}
         """In the order they came, in which they are served: the same in every run of a simulation."""
@@ -161,17 +165,35 @@ class ResourceCache:
         """The first snapshot is complete at `revision`: watches can begin there and later."""
         self._floor = revision
 
+    def skipped(self, after: int, until: int) -> None:
+        """Versions between these revisions may have been passed over, because later ones up to `until` took their
+        place before they could be read. Called again while the gap grows."""
+        if self._gaps and self._gaps[-1][0] == after:
+            self._gaps.pop()
+        self._gaps.append((after, until))
+        if len(self._gaps) > GAPS:
+            self._floor = max(self._floor, self._gaps.popleft()[1])
+
     def clear(self) -> None:
         """Forget everything; watchers are told to list again."""
         self.close_watchers(refusals.too_old(0, 0).to_status())
-        for held in (self.items, self._by_namespace, self._seen_at, self._snapshots, self._order, self._ring):
+        for held in (
+            self.items,
+            self._by_namespace,
+            self._seen_at,
+            self._snapshots,
+            self._order,
+            self._ring,
+            self._gaps,
+        ):
             held.clear()
 
     # Watching
 
     def changes_after(self, revision: int) -> list[Change]:
-        """The changes after `revision`, oldest first; raises `Gone` when the ring no longer reaches back to it."""
-        if revision < self._floor:
+        """The changes after `revision`, oldest first; raises `Gone` when the ring no longer reaches back to it, or when
+        it lies in a gap: whoever saw an object there that we never saw would not be told of its deletion."""
+        if revision < self._floor or any(after < revision < until for after, until in self._gaps):
             raise refusals.too_old(revision, self._floor)
         recent: list[Change] = []
         for change in reversed(self._ring):

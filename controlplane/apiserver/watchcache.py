@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from controlplane.apiserver import refusals
 from controlplane.apiserver.resourcecache import ResourceCache
 from mesh.clock import Clock
-from mesh.errors import Unavailable
+from mesh.errors import Timeout, Unavailable
 from mesh.objects.kinds import Resource
 from mesh.objects.types import Object
 from mesh.store import keys
@@ -51,6 +51,7 @@ class WatchCache:
         self.resources = {cache.resource: cache for cache in self._by_name.values()}
         self.revision = 0
         self.ready = False
+        self._gap_after: int | None = None
         self._own: dict[str, tuple[bytes, Object]] = {}
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
@@ -99,6 +100,8 @@ class WatchCache:
 
     def entry(self, entry: Entry) -> None:
         """One version of one key, from the store."""
+        if self.ready:
+            self._note_gap(entry.revision)
         group, plural, key = keys.parse(entry.key)
         cache = self._by_name.get((group, plural))
         if cache is not None:
@@ -106,6 +109,26 @@ class WatchCache:
             decoded = own[1] if own is not None and own[0] == entry.value else None
             cache.apply(key, entry.value, entry.revision, decoded, live=self.ready)
         self._reached(entry.revision)
+
+    def _note_gap(self, revision: int) -> None:
+        """The store's revisions are consecutive: where one is missing, a version was superseded before we could read
+        it. What took its place is in the store already, so the gap ends when we have caught up with that."""
+        if self._gap_after is None and revision > self.revision + 1:
+            self._gap_after = self.revision
+            self._spawn(self._close_gap())
+        if self._gap_after is not None:
+            for cache in self.resources.values():
+                cache.skipped(self._gap_after, revision)
+
+    async def _close_gap(self) -> None:
+        while True:
+            try:
+                await self.catch_up()
+                break
+            except (Unavailable, Timeout) as error:
+                log.info("store does not answer, trying again: %s", error)
+                await asyncio.sleep(1)
+        self._gap_after = None
 
     def caught_up(self, revision: int) -> None:
         """The snapshot is complete, or a lost connection has been made good."""
@@ -121,6 +144,7 @@ class WatchCache:
         log.warning("watch cache lost its place in the store, reading everything again", exc_info=error)
         self.ready = False
         self.revision = 0
+        self._gap_after = None
         self._first_snapshot.clear()
         for cache in self.resources.values():
             cache.clear()
