@@ -139,7 +139,7 @@ class Heartbeats:
         try:
             beat = msgpack.unpackb(message.data)
             name, sequence = str(beat["node"]), int(beat["sequence"])
-        except (ValueError, KeyError, TypeError, msgpack.UnpackException):
+        except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException):
             _HEARD.labels("malformed").inc()
             log.warning("heartbeats.malformed identity=%s", sender)
             return

@@ -89,6 +89,7 @@ REFUSED = {
     "a node without an object": ("UX", beat("x")),
     "no message at all": ("UA", b"\xc1"),
     "no number": ("UA", bytes(msgpack.packb({"node": "a"}))),
+    "an infinite number": ("UA", bytes(msgpack.packb({"node": "a", "sequence": float("inf")}))),
     "another shape": ("UA", bytes(msgpack.packb([1, 2]))),
 }
 
