@@ -118,9 +118,12 @@ async def test_a_follower_sees_what_is_written_later(runtime: DockerRuntime) -> 
 
 
 async def test_a_log_is_followed_over_rotation_by_a_slow_reader(runtime: DockerRuntime) -> None:
-    """Docker rotates twice at 10 MiB (and repeats itself); the reader pauses now and then, and misses nothing."""
+    """Docker rotates at 10 MiB (and repeats itself); the reader pauses now and then, and misses nothing.
+
+    One rotation: Docker's own follower loses a file that is rotated away before it was read, two files back.
+    """
     pod = await Pod.make(runtime)
-    count = 140_000
+    count = 80_000
     script = f"read go; awk 'BEGIN {{ for (i = 1; i <= {count}; i++) printf \"%099d\\n\", i }}'"
     container = await pod.sh(script, stdin=True)
     starter = await runtime.attach(container, stdin=True)
