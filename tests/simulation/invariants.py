@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from controlplane.controllers import deployment_sizes as sizes
 from controlplane.controllers import pods
+from controlplane.controllers.deployment_templates import DESIRED_REPLICAS
 from mesh.objects.kinds import DEPLOYMENTS, ENDPOINTSLICES, PODS, REPLICASETS
-from mesh.objects.meta import Key, controller_of, name_of, namespace_of, uid_of
+from mesh.objects.meta import Key, annotations_of, controller_of, name_of, namespace_of, uid_of
 from mesh.objects.types import Object
 from tests.simulation import invariants_caches, invariants_nodes
 from tests.simulation.history import Version
@@ -68,7 +69,8 @@ def rollouts_keep_their_bounds(world: World, new: Version, old: Version | None) 
     """A rollout makes no more pods than maxSurge allows, and takes none away that maxUnavailable wants to stay.
 
     Judged at each change of a ReplicaSet's size, by all that the Deployment has lately asked for: what nodes and users
-    do to availability is not the rollout's doing.
+    do to availability is not the rollout's doing. A ReplicaSet that shrinks because a user has scaled the Deployment in
+    the middle of a rollout takes its share whatever is available, as in Kubernetes.
     """
     if not new.of(REPLICASETS) or new.object is None:
         return ""
@@ -88,11 +90,18 @@ def rollouts_keep_their_bounds(world: World, new: Version, old: Version | None) 
     available = sizes.available(new.object)
     staying = sum(min(sizes.size(rs), sizes.available(rs)) for rs in siblings)
     least = min(b.least_available for b in bounds)
+    if earlier is not None and _made_for(earlier) != _made_for(new.object):
+        least = 0
     if any(deployment["spec"]["strategy"]["type"] == "Recreate" for deployment in wanted):
         least = 0
     if after < before and after < available and staying < least:
         return f"{new.path} shrank from {before} to {after}: {staying} stay available, where {least} have to"
     return ""
+
+
+def _made_for(rs: Object) -> str | None:
+    """For which size of its Deployment a ReplicaSet was sized."""
+    return annotations_of(rs).get(DESIRED_REPLICAS)
 
 
 def endpoints_are_ready(world: World, new: Version, old: Version | None) -> str:
