@@ -12,7 +12,8 @@ import random
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agents.node.cgroups import Cgroups
+from agents.node.cgroups.pods import MakeCgroups
+from agents.node.cgroups.shares import ClassShares
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.context import NodeContext
 from agents.node.fence import Guarded
@@ -30,6 +31,7 @@ from agents.node.orphans import Orphans
 from agents.node.podspec import exclusive
 from agents.node.ports import (
     ContainerStatus,
+    NetworkFailure,
     PodNetwork,
     Runtime,
     RuntimeAway,
@@ -38,7 +40,7 @@ from agents.node.ports import (
     SandboxStatus,
 )
 from agents.node.registration import Registration
-from agents.node.resources import pod_cgroup, refuse
+from agents.node.resources import qos_class, refuse
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
@@ -76,7 +78,7 @@ class Ports:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
-    cgroups: Cgroups
+    make_cgroups: MakeCgroups
     checkpoints: Checkpoints
     reach: Reach
     machine: Machine
@@ -117,7 +119,8 @@ class NodeAgent:
             clock=ports.clock,
         )
         self._context: NodeContext | None = None
-        self._orphans = Orphans(ports.runtime, ports.network, ports.files)
+        self._orphans: Orphans
+        self._shares: ClassShares
         self._keeper = CheckpointKeeper(ports.checkpoints, self._objects)
         self._relist_bell = asyncio.Event()
 
@@ -161,12 +164,15 @@ class NodeAgent:
                     )
                     tasks.create_task(beating)
                 info = await self._runtime_info()
-                self._context = self._make_context(info)
+                context = self._context = self._make_context(info)
+                self._orphans = Orphans(context)
+                self._shares = ClassShares(context.cgroups, context.allocatable, self._active)
                 sandboxes, containers = await self._list_runtime()
                 self._adopt(sandboxes, containers)
                 self.adopted.set()
                 if self.ports.fence is not None:
                     tasks.create_task(self._look_at_fence(self.ports.fence))
+                tasks.create_task(self._shares.run())
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
                 tasks.create_task(self._collect_images())
@@ -200,7 +206,7 @@ class NodeAgent:
             runtime=ports.runtime,
             network=ports.network,
             files=ports.files,
-            cgroups=ports.cgroups,
+            cgroups=ports.make_cgroups(info),
             reach=ports.reach,
             images=Images(ports.runtime, ports.clock),
             objects=self._objects,
@@ -228,8 +234,15 @@ class NodeAgent:
                 log.warning("runtime.away node=%s reason=%s", self.config.node, error)
                 await asyncio.sleep(RUNTIME_RETRY_SECONDS)
                 continue
-            await self.ports.network.retain(frozenset(s.id for s in sandboxes))
+            await self._retain_addresses(sandboxes)
             return group(sandboxes), group(containers)
+
+    async def _retain_addresses(self, sandboxes: list[SandboxStatus]) -> None:
+        """Give back what belongs to sandboxes that are gone. What cannot be given back now, the next start will."""
+        try:
+            await self.ports.network.retain(frozenset(s.id for s in sandboxes))
+        except NetworkFailure as error:
+            log.warning("network.not_retained node=%s reason=%s", self.config.node, error)
 
     def _adopt(self, sandboxes: dict[str, list[SandboxStatus]], containers: dict[str, list[ContainerStatus]]) -> None:
         """Give every pod we remember its worker back, with what still runs of it, before the API has been heard."""
@@ -258,15 +271,21 @@ class NodeAgent:
             memory.volumes_ready = self.ports.files.prepared(uid)
         worker = PodWorker(pod, self.context, memory=memory, on_end=self._ended, on_status=self._remember)
         if fresh:
-            others = [w.pod for w in self.workers.values() if not w.memory.finished]
-            worker.memory.verdict = refuse(pod, others, self.context.allocatable)
+            worker.memory.verdict = refuse(pod, self._active(), self.context.allocatable)
             if worker.memory.verdict is not None:
                 verdict = worker.memory.verdict
                 self.context.recorder.record(pod, "Warning", verdict.reason, verdict.message)
+        if self.ports.fence is not None and uid in self.ports.fence.fenced():
+            worker.fenced()
         self.workers[uid] = worker
         self._tasks[uid] = asyncio.create_task(worker.run(), name=f"pod {key_of(pod)}")
         self._tasks[uid].add_done_callback(lambda task: self._worker_stopped(uid, task))
         self._guard()
+        self._shares.ring()
+
+    def _active(self) -> list[Object]:
+        """The pods that have not been torn down."""
+        return [w.pod for w in self.workers.values() if not w.memory.finished]
 
     def _answered(self, sent: float) -> None:
         """A heartbeat has been answered: the node is in touch, as of the moment it was sent."""
@@ -277,18 +296,20 @@ class NodeAgent:
         """Tell the fence which cgroups to end when the node is out of touch."""
         if self.ports.fence is None:
             return
-        config, driver = self.config, self.context.runtime_info.cgroup_driver
-        uids = [uid for uid, worker in self.workers.items() if exclusive(worker.pod)]
-        cgroups = {uid: pod_cgroup(config.cluster, config.node, uid, driver) for uid in uids}
-        self.ports.fence.guard(Guarded(config.fence_seconds, cgroups))
+        pods = {uid: worker.pod for uid, worker in self.workers.items() if exclusive(worker.pod)}
+        cgroups = {uid: self.context.cgroups.parent(uid, qos_class(pod)) for uid, pod in pods.items()}
+        self.ports.fence.guard(Guarded(self.config.fence_seconds, cgroups))
 
     async def _look_at_fence(self, fence: Fence) -> None:
-        """Take note of pods that the fence has ended, also of those it ended while no agent ran."""
+        """Take note of pods that the fence has ended, also of those it ended while no agent ran. The fence's own note is
+        kept until the pod has gone: an agent that is killed meanwhile finds it again."""
         while True:
-            for uid in fence.take_fenced():
-                if (worker := self.workers.get(uid)) is not None:
-                    log.warning("pod.fenced uid=%s", uid)
+            for uid in fence.fenced():
+                worker = self.workers.get(uid)
+                if worker is not None:
                     worker.fenced()
+                elif self._pods.has_synced and all(uid_of(pod) != uid for pod in self._pods.list()):
+                    fence.forget(uid)
             await asyncio.sleep(FENCE_LOOK_SECONDS)
 
     def _worker_stopped(self, uid: str, task: asyncio.Task[None]) -> None:
@@ -348,6 +369,7 @@ class NodeAgent:
         self._tasks.pop(uid, None)
         self._keeper.forget(uid)
         self._guard()
+        self._shares.ring()
 
     def _object_changed(self, reference: Reference, pod_uids: frozenset[str]) -> None:
         del reference

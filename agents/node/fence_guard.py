@@ -30,8 +30,11 @@ class Fence(Protocol):
     def out_of_touch(self) -> bool:
         """Whether the fence has fallen, or would fall at once: no exclusive pod may be started."""
 
-    def take_fenced(self) -> list[str]:
-        """UIDs of pods that were ended since this was last asked."""
+    def fenced(self) -> frozenset[str]:
+        """UIDs of the pods that were ended and not forgotten since."""
+
+    def forget(self, uid: str) -> None:
+        """Nothing is left of this pod. Raises OSError."""
 
 
 class WatchdogFence:
@@ -92,12 +95,13 @@ class WatchdogFence:
         """See `Fence.out_of_touch`."""
         return self._untold is not None or self._clock.boottime() - self._last >= self._seconds
 
-    def take_fenced(self) -> list[str]:
-        """See `Fence.take_fenced`."""
-        found = self._files.read_fenced()
-        if found:
-            self._files.clear_fenced()
-        return found
+    def fenced(self) -> frozenset[str]:
+        """See `Fence.fenced`."""
+        return self._files.read_fenced()
+
+    def forget(self, uid: str) -> None:
+        """See `Fence.forget`."""
+        self._files.forget_fenced(uid)
 
 
 class LoopFence:
@@ -131,7 +135,10 @@ class LoopFence:
         """See `Fence.out_of_touch`."""
         return self._clock.boottime() - self._last >= self._seconds
 
-    def take_fenced(self) -> list[str]:
-        """See `Fence.take_fenced`."""
-        found, self._fenced = sorted(self._fenced), set()
-        return found
+    def fenced(self) -> frozenset[str]:
+        """See `Fence.fenced`."""
+        return frozenset(self._fenced)
+
+    def forget(self, uid: str) -> None:
+        """See `Fence.forget`."""
+        self._fenced.discard(uid)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agents.network.fake import FakePodNetwork
 from agents.node.agent import NodeAgent, Ports
 from agents.node.calls import NodeCalls
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import NoCgroups
 from agents.node.checkpoints import MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files_memory import MemoryFiles
@@ -167,7 +167,7 @@ class Node:
             clock=self.clock,
             rng=rng,
             fence=self._fence,
-            cgroups=NoCgroups(),
+            make_cgroups=lambda _: NoCgroups(),
         )
         agent = NodeAgent(self.config, ports, informers)
         self.agent, self.informers = agent, informers

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import tracemalloc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
-from agents.node.ports import SandboxSpec
-from agents.node.runtimes.fake import Behaviour, Policy
+from agents.node.ports import ContainerStatus, NetworkFailure, SandboxSpec, State
+from agents.node.runtimes.fake import Behaviour, FakeRuntime, Policy
+from agents.node.termination_message import last_words
 from mesh.api.port import Request, WatchEvent
 from mesh.objects.kinds import PODS, SECRETS
 from mesh.objects.meta import Key, uid_of
-from tests.support.node_world import NodeTransport, NodeWorld, make_pod, node_world, state_of
+from tests.support.node_world import Addresses, LoopClock, NodeTransport, NodeWorld, make_pod, node_world, state_of
 
 pytestmark = pytest.mark.looptime
 
@@ -137,3 +140,42 @@ async def test_a_pull_secret_that_makes_no_sense_is_as_none(content: bytes) -> N
         world.create(make_pod(imagePullSecrets=[{"name": "s"}]))
         await world.until(lambda: state_of(world.pod()).get("waiting", {}).get("reason") == "ErrImagePull")
         assert world.model.get(SECRETS, Key("default", "s"))
+
+
+class StuckNetwork(Addresses):
+    """Nothing of an earlier agent's can be given back."""
+
+    async def retain(self, sandbox_ids: frozenset[str]) -> None:
+        raise NetworkFailure("No space left on device")
+
+
+async def test_an_agent_starts_although_addresses_cannot_be_given_back() -> None:
+    world = NodeWorld()
+    world.network = StuckNetwork()
+    await world.start()
+    try:
+        world.create(make_pod())
+        await world.until_phase("Running")
+    finally:
+        await world.stop()
+
+
+class Talkative(FakeRuntime):
+    """Containers whose last lines are very long."""
+
+    async def logs(self, *args: Any, **more: Any) -> AsyncIterator[tuple[int, bytes]]:
+        for number in range(64):
+            yield 1, bytes([number]) * (1 << 20)
+
+
+async def test_last_words_take_little_memory() -> None:
+    container = {"name": "a", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    ended = ContainerStatus("c", "s", "u", "a", 0, State.EXITED, "i", "i", exit_code=1)
+    tracemalloc.start()
+    try:
+        words = await last_words(MemoryFiles(), Talkative(LoopClock()), "u", container, ended)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert words == "?" * 2048
+    assert peak < 8 << 20
