@@ -41,6 +41,7 @@ from agents.node.ports import (
 )
 from agents.node.registration import Registration
 from agents.node.resources import qos_class, refuse
+from agents.node.services import NodeServices
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
@@ -103,7 +104,6 @@ class NodeAgent:
         """Set once everything found in the runtime belongs to somebody: warm sandboxes may be made from then on."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
-        self._services = informers.get_or_create(SERVICES)
         nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
         self._events = EventBroadcaster(ports.client, ports.clock)
         self._status = StatusWriter(ports.client)
@@ -122,6 +122,8 @@ class NodeAgent:
         self._orphans: Orphans
         self._shares: ClassShares
         self._keeper = CheckpointKeeper(ports.checkpoints, self._objects)
+        self._service_cache = informers.get_or_create(SERVICES)
+        self._services = NodeServices(self._service_cache, self._keeper, self._namespaces)
         self._relist_bell = asyncio.Event()
 
     @property
@@ -176,7 +178,8 @@ class NodeAgent:
                 tasks.create_task(self._follow_runtime())
                 tasks.create_task(self._relist_forever())
                 tasks.create_task(self._collect_images())
-                await self._services.synced()  # new containers get variables for every Service there is
+                tasks.create_task(self._services.run())
+                await self._service_cache.synced()  # new containers get variables for every Service there is
                 self._pods.add_handler(self._pod_changed)
                 await self._pods.synced()
                 tasks.create_task(self._settle())
@@ -208,7 +211,7 @@ class NodeAgent:
             files=ports.files,
             cgroups=ports.make_cgroups(info),
             reach=ports.reach,
-            images=Images(ports.runtime, ports.clock),
+            images=Images(ports.runtime, ports.clock, self._keeper),
             objects=self._objects,
             tokens=Tokens(ports.client, ports.clock),
             recorder=self._events.recorder("kubelet", host=self.config.node),
@@ -280,8 +283,16 @@ class NodeAgent:
         self.workers[uid] = worker
         self._tasks[uid] = asyncio.create_task(worker.run(), name=f"pod {key_of(pod)}")
         self._tasks[uid].add_done_callback(lambda task: self._worker_stopped(uid, task))
+        self._pods_changed()
+
+    def _pods_changed(self) -> None:
+        """A worker has come or gone."""
         self._guard()
         self._shares.ring()
+        self._services.ring()
+
+    def _namespaces(self) -> set[str]:
+        return {namespace_of(worker.pod) for worker in self.workers.values()}
 
     def _active(self) -> list[Object]:
         """The pods that have not been torn down."""
@@ -368,8 +379,7 @@ class NodeAgent:
         self.workers.pop(uid, None)
         self._tasks.pop(uid, None)
         self._keeper.forget(uid)
-        self._guard()
-        self._shares.ring()
+        self._pods_changed()
 
     def _object_changed(self, reference: Reference, pod_uids: frozenset[str]) -> None:
         del reference
