@@ -165,7 +165,7 @@ async def _fake_node(
         files=MemoryFiles(),
         make_cgroups=lambda _: NoCgroups(),
         checkpoints=MemoryCheckpoints(),
-        reach=DialReach(runtime, lambda address: agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+        reach=DialReach(runtime, lambda address: agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
         machine=SIMULATED,
         pressure=at_ease,
         clock=clock,

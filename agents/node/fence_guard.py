@@ -27,6 +27,9 @@ class Fence(Protocol):
     def guard(self, guarded: Guarded) -> None:
         """What to guard from now on."""
 
+    def guarded(self) -> Guarded:
+        """What it was last told to guard, by this agent or an earlier one."""
+
     def out_of_touch(self) -> bool:
         """Whether the fence has fallen, or would fall at once: no exclusive pod may be started."""
 
@@ -91,6 +94,10 @@ class WatchdogFence:
         else:
             self._untold = None
 
+    def guarded(self) -> Guarded:
+        """See `Fence.guarded`."""
+        return self._untold or self._files.read_guarded()
+
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""
         return self._untold is not None or self._clock.boottime() - self._last >= self._seconds
@@ -130,6 +137,10 @@ class LoopFence:
     def guard(self, guarded: Guarded) -> None:
         """See `Fence.guard`."""
         self._guarded = guarded
+
+    def guarded(self) -> Guarded:
+        """See `Fence.guarded`."""
+        return self._guarded
 
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""

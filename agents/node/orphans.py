@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 
 from agents.node.context import NodeContext
 from agents.node.memory import PodMemory
-from agents.node.ports import ContainerStatus, NetworkFailure, RuntimeFailure, SandboxStatus, State
+from agents.node.ports import NetworkFailure, RuntimeFailure, State
+from agents.node.runtime_watch import Inventory
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,10 @@ class Orphans:
         self._node = node
         self._left: dict[str, PodMemory] = {}
 
-    def found(
-        self, sandboxes: Mapping[str, list[SandboxStatus]], containers: Mapping[str, list[ContainerStatus]]
-    ) -> None:
+    def found(self, inventory: Inventory) -> None:
         """What is on the node."""
-        for uid in set(sandboxes) | set(containers):
+        sandboxes, containers = inventory.sandboxes, inventory.containers
+        for uid in sandboxes.keys() | containers.keys():
             self._left[uid] = PodMemory(
                 sandboxes=list(sandboxes.get(uid, [])), containers=list(containers.get(uid, []))
             )

@@ -161,7 +161,7 @@ class Node:
             network=self.network,
             files=self._files,
             checkpoints=self._checkpoints,
-            reach=DialReach(self.runtime, lambda address: agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,

@@ -151,7 +151,7 @@ class NodeWorld:
             files=self.files,
             make_cgroups=self.make_cgroups,
             checkpoints=self.checkpoints,
-            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: self.agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,

@@ -14,7 +14,7 @@ from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
 from agents.node.fence import NEVER, FenceFiles, Guarded, next_look, overdue
 from agents.node.fence_guard import LoopFence
 from agents.node.ports import State
-from mesh.objects.meta import uid_of
+from mesh.objects.meta import name_of, uid_of
 from mesh.objects.types import Object
 from tests.support.node_world import NodeWorld, make_pod
 
@@ -116,10 +116,12 @@ async def test_an_exclusive_pod_of_a_node_out_of_touch_ends_and_stays_ended() ->
 
 
 class ForgetfulDisk(MemoryCheckpoints):
-    """A disk that takes nothing: an agent that starts remembers no pod."""
+    """A disk without room for the pod `only`: an agent that starts does not remember it."""
 
     async def save(self, uid: str, checkpoint: Checkpoint) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if name_of(checkpoint.pod) == "only":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await super().save(uid, checkpoint)
 
 
 @pytest.mark.looptime
@@ -144,6 +146,30 @@ async def test_a_fenced_pod_stays_fenced_whenever_the_agent_is_killed() -> None:
         assert shown["status"]["containerStatuses"][0]["restartCount"] == 0
         world.delete("only")
         await world.until(lambda: not world.exists("only") and world.fence is not None and not world.fence.fenced())
+    finally:
+        await world.stop()
+        watching.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_pod_that_the_agent_does_not_remember_is_fenced_all_the_same() -> None:
+    """It runs; the agent was restarted with no broker in reach, and knows of another pod only."""
+    world = NodeWorld()
+    world.checkpoints = ForgetfulDisk()
+    world.fence = LoopFence(world.clock, 8.0, kill_in(world))
+    watching = asyncio.create_task(world.fence.run())
+    await world.start()
+    try:
+        world.fence.answered(world.clock.boottime())
+        uid = uid_of(world.create(exclusive_pod("only")))
+        world.create(exclusive_pod("other"))
+        for name in ("only", "other"):
+            await world.until_phase("Running", name)
+        await world.until(lambda: len(world.checkpoints.load()) == 1)
+        world.transport.down = True
+        await world.restart()
+        await world.until(lambda: len(world.agent.workers) == 1)
+        await world.until(lambda: world.fence is not None and uid in world.fence.fenced())
     finally:
         await world.stop()
         watching.cancel()
