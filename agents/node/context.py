@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.node.cgroups import Cgroups
+from agents.node.cgroups.pods import PodCgroups
 from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
@@ -31,7 +31,7 @@ class NodeContext:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
-    cgroups: Cgroups
+    cgroups: PodCgroups
     reach: Reach
     images: Images
     objects: ReferencedObjects

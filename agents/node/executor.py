@@ -32,7 +32,7 @@ from agents.node.observed import Failure
 from agents.node.pod_volumes import PodVolumes
 from agents.node.podspec import host_network, hostname, place_of
 from agents.node.ports import Image, NetworkFailure, RuntimeAway, RuntimeFailure, SandboxSpec, SandboxStatus
-from agents.node.resources import pod_cgroup
+from agents.node.resources import pod_resources, qos_class
 from agents.node.security import ConfigError, check_non_root
 from agents.node.volumes import VolumeError
 from mesh.errors import Conflict, NotFound, Unavailable
@@ -112,6 +112,8 @@ class PodExecutor:
     async def _create_sandbox(self, action: CreateSandbox) -> None:
         if action.changed:
             self.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        if not await self._ensure_cgroup():
+            return
         spec = self.pod["spec"]
         name = self._context.config.node if host_network(self.pod) else hostname(self.pod)
         try:
@@ -136,6 +138,18 @@ class PodExecutor:
         self._memory.addresses = ()
         self._worked("sandbox")
         await self._wire(sandbox)
+
+    async def _ensure_cgroup(self) -> bool:
+        """The pod's cgroup, before anything can run in it; whether it is there."""
+        uid, qos = uid_of(self.pod), qos_class(self.pod)
+        try:
+            await self._context.cgroups.ensure(uid, qos, pod_resources(self.pod))
+        except OSError as error:
+            message = f"unable to ensure pod container exists: failed to create container for pod{uid} : {error}"
+            self._fail_pod("cgroup", "FailedCreatePodContainer", message)
+            return False
+        self._worked("cgroup")
+        return True
 
     async def _wire(self, sandbox: SandboxStatus) -> None:
         if host_network(self.pod):
@@ -243,7 +257,7 @@ class PodExecutor:
             environment=variables,
             mounts=self._volumes.mounts(pod, container, dict(variables), self._memory.addresses),
             termination_file=context.files.termination_file(uid, container["name"], action.attempt),
-            cgroup_parent=self._cgroup(),
+            cgroup_parent=context.cgroups.parent(uid, qos_class(pod)),
             node_memory=context.node_memory,
             delay_label=action.delay_label,
             labels={"dev.covey.pod-namespace": namespace_of(pod), "dev.covey.pod-name": name_of(pod)},
@@ -270,10 +284,6 @@ class PodExecutor:
             log.info("pod.hook_failed pod=%s/%s reason=%s", namespace_of(self.pod), name_of(self.pod), problem)
             self.event("Warning", "FailedPostStartHook", "PostStartHook failed", container["name"])
             self._memory.broken_hooks.add(container_id)
-
-    def _cgroup(self) -> str:
-        config = self._context.config
-        return pod_cgroup(config.cluster, config.node, uid_of(self.pod), self._context.runtime_info.cgroup_driver)
 
     def _address(self) -> str:
         addresses = self._memory.addresses or self._context.host.addresses
@@ -320,7 +330,7 @@ class PodExecutor:
     async def _tear_down(self) -> None:
         uid = uid_of(self.pod)
         await self._context.files.remove(uid)
-        self._context.cgroups.remove(self._cgroup())
+        await self._context.cgroups.remove(uid)
         self._context.objects.release(uid)
         self._context.images.forget(uid)
         self._context.tokens.forget(uid)

@@ -321,4 +321,5 @@ class PodNetwork(Protocol):
         """Release what `attach` made; a vanished namespace or sandbox is fine."""
 
     async def retain(self, sandbox_ids: frozenset[str]) -> None:
-        """Release everything that belongs to sandboxes not named: called after a restart with what really exists."""
+        """Release everything that belongs to sandboxes not named: called after a restart with what really exists. Raises
+        `NetworkFailure`."""

@@ -109,8 +109,10 @@ class PodWorker:
 
     def fenced(self) -> None:
         """The fence has killed this pod's containers: it has failed, and must not start again here."""
-        self.memory.verdict = FENCED
-        self.ring_runtime()
+        if self.memory.verdict is None:
+            log.warning("pod.fenced pod=%s", self._name())
+            self.memory.verdict = FENCED
+            self.ring_runtime()
 
     def objects_changed(self) -> None:
         """A ConfigMap or Secret that the pod names has changed."""

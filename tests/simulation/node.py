@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agents.network.fake import FakePodNetwork
 from agents.node.agent import NodeAgent, Ports
 from agents.node.calls import NodeCalls
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import NoCgroups
 from agents.node.checkpoints import MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files_memory import MemoryFiles
@@ -161,13 +161,13 @@ class Node:
             network=self.network,
             files=self._files,
             checkpoints=self._checkpoints,
-            reach=DialReach(self.runtime, lambda address: agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
             rng=rng,
             fence=self._fence,
-            cgroups=NoCgroups(),
+            make_cgroups=lambda _: NoCgroups(),
         )
         agent = NodeAgent(self.config, ports, informers)
         self.agent, self.informers = agent, informers

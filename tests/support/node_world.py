@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import MakeCgroups, NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
@@ -134,6 +134,7 @@ class NodeWorld:
             state_dir="/nowhere",
             runtime="fake",
         )
+        self.make_cgroups: MakeCgroups = lambda _: NoCgroups()
         self.fence: LoopFence | None = None
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
@@ -148,9 +149,9 @@ class NodeWorld:
             runtime=self.runtime,
             network=self.network,
             files=self.files,
-            cgroups=NoCgroups(),
+            make_cgroups=self.make_cgroups,
             checkpoints=self.checkpoints,
-            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: self.agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.node.ports import RuntimeFailure
+from agents.node.runtimes import images
 from agents.node.runtimes.docker import DockerRuntime
 from images.examples import BUSYBOX, busybox_layer
 from tests.integration.runtimes.test_contract import ended
@@ -104,3 +105,23 @@ async def test_a_reference_that_is_none(runtime: DockerRuntime) -> None:
     with pytest.raises(RuntimeFailure, match="invalid reference format") as caught:
         await runtime.pull("not an image")
     assert caught.value.reason == "InvalidImageName"
+
+
+async def test_a_registry_that_goes_silent(runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "STALLED_SECONDS", 1.0)
+    asked = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        while await reader.read(4096):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/some/image:1"
+        with pytest.raises(RuntimeFailure) as caught:
+            await runtime.pull(name)
+    assert asked.is_set()
+    assert caught.value.reason == "ErrImagePull"
+    assert caught.value.message.startswith(f'Cancel pulling image "{name}" because of no progress for 1s')
