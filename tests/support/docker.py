@@ -61,7 +61,7 @@ class Pod:
     async def make(cls, runtime: Runtime, hostname: str = "web-0", **spec: object) -> Pod:
         image = await runtime.image(BUSYBOX) or await runtime.pull(BUSYBOX)
         uid = str(uuid.uuid4())
-        sandbox = await runtime.create_sandbox(SandboxSpec(uid, "default", "web", hostname, **spec))  # type: ignore[arg-type]
+        sandbox = await runtime.create_sandbox(SandboxSpec(uid, "default", "web", **spec))  # type: ignore[arg-type]
         return cls(runtime, sandbox, image, hostname)
 
     @property

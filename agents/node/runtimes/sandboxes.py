@@ -1,7 +1,7 @@
 """Sandboxes: pause containers that hold a pod's network and IPC namespaces; cold ones, and a pool of warm ones.
 
 A warm sandbox runs and is wired before any pod wants it. It serves every pod that asks for nothing but a hostname
-(which its containers get by themselves, entry.py); host namespaces and sysctls get a cold one.
+(which its containers get by themselves, entry.py) and settings of its network; host namespaces and other sysctls get a cold one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
+from agents.node import sysctls
 from agents.node.ports import NetworkFailure, PodNetwork, RuntimeFailure, SandboxSpec, SandboxStatus, State
 from agents.node.runtimes import translate
 from agents.node.runtimes.claims import Claim, Claims
 from agents.node.runtimes.engine import Engine, Parameters, Refused
 from agents.node.runtimes.labels import POD_UID, SANDBOX, Owner
-from agents.node.runtimes.pause import ensure_pause_image
+from agents.node.runtimes.pause import ISOLATED, ensure_pause_image
 from mesh.errors import CoveyError
 from mesh.objects.types import Json
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _QUIET_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 5.0
+_ISOLATION_SECONDS: Final = 10.0
+_ISOLATION_LOOK_SECONDS: Final = 0.002
 
 
 class Sandboxes:
@@ -75,7 +78,7 @@ class Sandboxes:
                 return self._status(existing)
             await self.remove(existing["Id"])  # left over from a crash, or ended
             sandbox_id = await self._create(name, body)
-        return await self._start(sandbox_id)
+        return await self._start(sandbox_id, isolated=not spec.host_network)
 
     async def remove(self, sandbox_id: str) -> None:
         """Kill and remove a sandbox and what still runs in it; gone already is fine."""
@@ -122,7 +125,7 @@ class Sandboxes:
 
     def _take(self, spec: SandboxSpec) -> SandboxStatus | None:
         """Claim a warm sandbox for this pod, if it asks for nothing special and one is alive."""
-        if spec.host_network or spec.host_pid or spec.host_ipc or spec.sysctls:
+        if spec.host_network or spec.host_pid or spec.host_ipc or sysctls.of_others(spec.sysctls):
             return None
         while self._warm:
             status = self._warm.popleft()
@@ -196,7 +199,7 @@ class Sandboxes:
         body = translate.sandbox_body(self._owner, None, self._node)
         sandbox_id = await self._create(self._owner.warm_name(secrets.token_hex(6)), body)
         try:
-            status = await self._start(sandbox_id)
+            status = await self._start(sandbox_id, isolated=True)
             await network.attach(status.id, status.netns)
         except BaseException:
             with contextlib.suppress(CoveyError):
@@ -220,7 +223,8 @@ class Sandboxes:
             answer = await self._engine.request("POST", "/containers/create", params={"name": name}, body=body)
         return str(answer["Id"])
 
-    async def _start(self, sandbox_id: str) -> SandboxStatus:
+    async def _start(self, sandbox_id: str, *, isolated: bool) -> SandboxStatus:
+        """Start it, and wait until it is in a namespace of its own: what is wired before would be wired to the machine."""
         try:
             await self._engine.request("POST", f"/containers/{sandbox_id}/start")
         except Refused as refused:
@@ -228,7 +232,10 @@ class Sandboxes:
         inspected = await self._inspect(sandbox_id)
         if inspected is None:
             raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox_id} was removed while it started")
-        return self._status(inspected)
+        status = self._status(inspected)
+        if isolated:
+            await _isolated(status)
+        return status
 
     async def _inspect(self, sandbox_id: str) -> Json:
         try:
@@ -251,3 +258,14 @@ class Sandboxes:
         if claim is not None:
             labels = {**labels, **claim.labels}
         return translate.sandbox_status(inspected, labels.get(POD_UID, ""), labels)
+
+
+async def _isolated(sandbox: SandboxStatus) -> None:
+    """Until the pause process has made its namespace: microseconds after its start."""
+    name = Path(f"/proc/{sandbox.pid}/comm")
+    for _ in range(round(_ISOLATION_SECONDS / _ISOLATION_LOOK_SECONDS)):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended: it could not
+            if name.read_text().strip() == ISOLATED:
+                return
+        await asyncio.sleep(_ISOLATION_LOOK_SECONDS)
+    raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox.id} got no network namespace of its own")

@@ -160,7 +160,7 @@ async def test_a_dead_sandbox_is_replaced(runtime: DockerRuntime) -> None:
                 if found.state is State.EXITED:
                     break
     assert (found.pid, found.netns) == (0, "")
-    again = await runtime.create_sandbox(SandboxSpec(pod.uid, "default", "web", "web-0"))
+    again = await runtime.create_sandbox(SandboxSpec(pod.uid, "default", "web"))
     assert again.id != pod.sandbox.id
     assert [s.state for s in await runtime.sandboxes()] == [State.RUNNING]
 

@@ -68,7 +68,7 @@ async def test_the_same_pod_gets_the_same_warm_sandbox(runtime: DockerRuntime) -
     wires = Wires()
     await runtime.keep_warm(wires, 2)
     await wires.until(lambda attached: len(attached) == 2)
-    spec = SandboxSpec("uid-1", "default", "web", "web")
+    spec = SandboxSpec("uid-1", "default", "web")
     first = await runtime.create_sandbox(spec)
     assert (await runtime.create_sandbox(spec)).id == first.id
 

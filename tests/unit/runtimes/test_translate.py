@@ -11,7 +11,7 @@ from agents.node.runtimes.translate import Host, ImageConfig
 from mesh.objects.types import Json
 
 OWNER = Owner("c", "n")
-HOST = Host("covey/pause:1", "", -1000)
+HOST = Host("covey/pause:2", "", -1000)
 IMAGE = ImageConfig("sha256:1", ("/entry",), ("serve",), ("PATH=/bin", "LANG=C"))
 
 
@@ -82,7 +82,7 @@ def test_unlimited_is_not_said() -> None:
 
 
 def test_a_weak_machine_raises_negative_oom_scores() -> None:
-    weak = Host("covey/pause:1", "", 0)
+    weak = Host("covey/pause:2", "", 0)
     body = translate.container_body(OWNER, spec(resources=Resources(oom_score_adj=-997)), IMAGE, "/entry", weak)
     assert body["HostConfig"]["OomScoreAdj"] == 0
 
@@ -109,8 +109,8 @@ def test_the_users_own_hostname_file_and_variable_win() -> None:
     ],
 )
 def test_sandboxes(holder: str, more: dict[str, bool], network: str, hostname: str | None) -> None:
-    sandbox = SandboxSpec("uid", "default", "web", "web-0", **more)  # type: ignore[arg-type]
-    body = translate.sandbox_body(OWNER, sandbox, Host("covey/pause:1", holder, -1000))
+    sandbox = SandboxSpec("uid", "default", "web", **more)  # type: ignore[arg-type]
+    body = translate.sandbox_body(OWNER, sandbox, Host("covey/pause:2", holder, -1000))
     assert body["HostConfig"]["NetworkMode"] == network
     assert body.get("Hostname") == hostname
 
