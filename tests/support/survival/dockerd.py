@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -12,14 +13,19 @@ from pathlib import Path
 
 from tests.support.cluster import await_
 
+BRIDGE_ADDRESS = "198.18.255.1/28"
+
 
 class OwnDocker:
-    """The daemon and its containerd, in a service of its own as Debian has it. It makes no bridge and no packet filter
-    rules."""
+    """The daemon and its containerd, in a service of its own as Debian has it. It makes no packet filter rules, and has a
+    bridge of its own: told to have none, a daemon removes docker0, which is the machine's."""
 
     def __init__(self, home: Path) -> None:
         self.url = f"unix://{home / 'docker.sock'}"
         self._home = home
+        self._bridge = f"dkr{os.getpid():x}"
+        _ip("link", "add", self._bridge, "type", "bridge")
+        _ip("address", "add", BRIDGE_ADDRESS, "dev", self._bridge)
         (home / "daemon.json").write_text("{}")
         (home / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
         self._containerd = self._run(
@@ -40,7 +46,7 @@ class OwnDocker:
             "dockerd", "--config-file", str(home / "daemon.json"), "--host", self.url,
             "--containerd", str(home / "containerd.sock"), "--data-root", str(home / "data"),
             "--exec-root", str(home / "exec"), "--pidfile", str(home / "docker.pid"),
-            "--bridge", "none", "--iptables=false", "--ip-forward=false", "--live-restore",
+            "--bridge", self._bridge, "--iptables=false", "--ip-forward=false", "--live-restore",
         )  # fmt: skip
         await_(self._answers, what="a Docker daemon to answer")
 
@@ -68,9 +74,14 @@ class OwnDocker:
             if process is not None:
                 process.terminate()
                 process.wait(30)
+        _ip("link", "delete", self._bridge)
         points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for point in sorted((p for p in points if p.startswith(f"{self._home}/")), key=len, reverse=True):
             subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
 @contextmanager
