@@ -17,14 +17,14 @@ from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
 from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure, PodAddresses
+from agents.node.network_port import NetworkFailure, PodAddresses
 from mesh import netns as namespaces
 
 log = logging.getLogger(__name__)
 
 
 class KernelPodNetwork:
-    """Implements `agents.node.ports.PodNetwork` on this node's kernel.
+    """Implements `agents.node.network_port.PodNetwork` on this node's kernel.
 
     `worker` lives in the node's namespace; `node_addresses` are the node's own, one per family; `mtu` is that of the
     link between nodes. `attach` waits until the node's pod CIDRs are known: from `configure`, or from the ledger of an

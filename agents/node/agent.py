@@ -25,10 +25,11 @@ from agents.node.images import Images
 from agents.node.keeper import CheckpointKeeper
 from agents.node.machine import Machine, PressureReader
 from agents.node.memory import PodMemory
+from agents.node.network_port import NetworkFailure, PodNetwork
 from agents.node.node_status import capacity
 from agents.node.objects import Reference, ReferencedObjects
 from agents.node.orphans import Orphans
-from agents.node.ports import NetworkFailure, PodNetwork, Runtime, RuntimeInfo
+from agents.node.ports import Runtime, RuntimeInfo
 from agents.node.registration import Registration
 from agents.node.resources import refuse
 from agents.node.runtime_watch import RuntimeWatch

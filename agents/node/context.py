@@ -10,8 +10,9 @@ from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.images import Images
+from agents.node.network_port import PodNetwork
 from agents.node.objects import ReferencedObjects
-from agents.node.ports import PodNetwork, Runtime, RuntimeInfo
+from agents.node.ports import Runtime, RuntimeInfo
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens

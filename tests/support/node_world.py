@@ -18,9 +18,10 @@ from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
-from agents.node.ports import PodAddresses
+from agents.node.network_port import PodAddresses
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Policy
 from mesh.api.port import Request, WatchEvent
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers

@@ -13,7 +13,7 @@ from agents.network import ledger_file, names
 from agents.network.machine import node_netns
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure
+from agents.node.network_port import NetworkFailure
 from mesh import netns
 from tests.support.netlab import namespace, pings, raised, sh, unique
 
