@@ -93,12 +93,19 @@ class StatusWriter:
             except (NotFound, Conflict):
                 # Deleted, or another pod of the same name: nobody is left to tell.
                 self._wanted.pop(uid, None)
-            except Unavailable:
-                self._wanted.setdefault(uid, (pod, status))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
             except ApiError as error:
-                log.warning("status.refused pod=%s/%s reason=%s", namespace_of(pod), name_of(pod), error)
+                log.log(
+                    logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING,
+                    "status.refused pod=%s/%s reason=%s",
+                    namespace_of(pod),
+                    name_of(pod),
+                    error,
+                )
+                if final(error):
+                    continue
+                self._wanted.setdefault(uid, (pod, status))  # unless a newer one has come meanwhile
+                await asyncio.sleep(max(wait, error.retry_after_seconds))
+                wait = min(wait * 2, LONGEST_WAIT)
 
     async def close(self) -> None:
         """Stop writing."""
@@ -106,3 +113,9 @@ class StatusWriter:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def final(refusal: ApiError) -> bool:
+    """Whether the same status would be refused again. What the server could not do, had no time for, or does not let us
+    do yet (its rules change) is worth another try."""
+    return refusal.code < 500 and refusal.code not in {401, 403, 408, 429}

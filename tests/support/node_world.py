@@ -12,15 +12,16 @@ from typing import Any
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import MakeCgroups, NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
-from agents.node.ports import PodAddresses
+from agents.node.network_port import PodAddresses
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Policy
 from mesh.api.port import Request, WatchEvent
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
@@ -134,6 +135,7 @@ class NodeWorld:
             state_dir="/nowhere",
             runtime="fake",
         )
+        self.make_cgroups: MakeCgroups = lambda _: NoCgroups()
         self.fence: LoopFence | None = None
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
@@ -148,9 +150,9 @@ class NodeWorld:
             runtime=self.runtime,
             network=self.network,
             files=self.files,
-            cgroups=NoCgroups(),
+            make_cgroups=self.make_cgroups,
             checkpoints=self.checkpoints,
-            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: self.agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
