@@ -42,6 +42,7 @@ from agents.node.resources import pod_cgroup, refuse
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
+from agents.node.touch import Touch, declared_unknown
 from agents.node.worker import PodWorker
 from mesh.bus.port import Bus
 from mesh.client.client import Client
@@ -50,7 +51,7 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.kinds import NODES, PODS, SERVICES
-from mesh.objects.meta import key_of, name_of, namespace_of, uid_of
+from mesh.objects.meta import Key, key_of, name_of, namespace_of, uid_of
 from mesh.objects.quantity import to_int
 from mesh.objects.types import Object
 
@@ -61,6 +62,8 @@ T = TypeVar("T", SandboxStatus, ContainerStatus)
 RELIST_SECONDS = 60.0
 SWEEP_SECONDS = 60.0
 FENCE_LOOK_SECONDS = 0.5
+HEARTBEATS_MISSED = 3
+"""After so many heartbeats without an answer the node is out of touch: before the leader declares it silent."""
 COLLECT_SECONDS = 300.0
 COLLECT_ABOVE, COLLECT_UNTIL = 0.85, 0.80
 """Parts of the disk in use: kubelet's imageGCHighThresholdPercent and imageGCLowThresholdPercent."""
@@ -104,7 +107,9 @@ class NodeAgent:
         self._services = informers.get_or_create(SERVICES)
         nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
         self._events = EventBroadcaster(ports.client, ports.clock)
-        self._status = StatusWriter(ports.client)
+        self._nodes = nodes
+        self._touch = Touch(config.heartbeat_seconds * HEARTBEATS_MISSED)
+        self._status = StatusWriter(ports.client, self._silenced)
         self._objects = ReferencedObjects(ports.client, ports.rng, self._object_changed)
         self.registration = Registration(
             config,
@@ -115,6 +120,7 @@ class NodeAgent:
             pressure=ports.pressure,
             identity=ports.bus.identity if ports.bus is not None else "",
             clock=ports.clock,
+            silenced=self._silenced,
         )
         self._context: NodeContext | None = None
         self._orphans = Orphans(ports.runtime, ports.network, ports.files)
@@ -270,8 +276,18 @@ class NodeAgent:
 
     def _answered(self, sent: float) -> None:
         """A heartbeat has been answered: the node is in touch, as of the moment it was sent."""
+        if self._touch.answered(sent, self.ports.clock.boottime()):
+            self.registration.ring()
+            for worker in self.workers.values():
+                worker.ring()
         if self.ports.fence is not None:
             self.ports.fence.answered(sent)
+
+    def _silenced(self) -> bool:
+        """Whether the controller has declared us unreachable, and our heartbeats do not prove the contrary."""
+        if self.ports.bus is None or self._touch.holds(self.ports.clock.boottime()):
+            return False
+        return declared_unknown(self._nodes.get(Key("", self.config.node)))
 
     def _guard(self) -> None:
         """Tell the fence which cgroups to end when the node is out of touch."""

@@ -22,6 +22,7 @@ from agents.node.ports import PodAddresses
 from agents.node.reach_simulated import DialReach
 from agents.node.runtimes.fake import FakeRuntime, Policy
 from mesh.api.port import Request, WatchEvent
+from mesh.bus.port import Bus
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
@@ -135,6 +136,8 @@ class NodeWorld:
             runtime="fake",
         )
         self.fence: LoopFence | None = None
+        self.bus: Bus | None = None
+        """None: the agent sends no heartbeats."""
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -144,7 +147,7 @@ class NodeWorld:
         informers = SharedInformers(client, random.Random(1), detect_mutations=True)
         ports = Ports(
             client=client,
-            bus=None,
+            bus=self.bus,
             runtime=self.runtime,
             network=self.network,
             files=self.files,
@@ -188,6 +191,10 @@ class NodeWorld:
     def pod(self, name: str = "p") -> Object:
         """The pod as the API shows it."""
         return self.model.get(PODS, Key("default", name))
+
+    def node(self) -> Object:
+        """The Node as the API shows it."""
+        return self.model.get(NODES, Key("", "n1"))
 
     def exists(self, name: str = "p") -> bool:
         return Key("default", name) in self.model.objects[PODS]
