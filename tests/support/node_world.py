@@ -23,6 +23,7 @@ from agents.node.reach_simulated import DialReach
 from agents.node.runtimes.fake import FakeRuntime
 from agents.node.runtimes.fake_policy import Policy
 from mesh.api.port import Request, WatchEvent
+from mesh.bus.port import Bus
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
@@ -137,6 +138,8 @@ class NodeWorld:
         )
         self.make_cgroups: MakeCgroups = lambda _: NoCgroups()
         self.fence: LoopFence | None = None
+        self.bus: Bus | None = None
+        """None: the agent sends no heartbeats."""
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -146,7 +149,7 @@ class NodeWorld:
         informers = SharedInformers(client, random.Random(1), detect_mutations=True)
         ports = Ports(
             client=client,
-            bus=None,
+            bus=self.bus,
             runtime=self.runtime,
             network=self.network,
             files=self.files,
@@ -190,6 +193,10 @@ class NodeWorld:
     def pod(self, name: str = "p") -> Object:
         """The pod as the API shows it."""
         return self.model.get(PODS, Key("default", name))
+
+    def node(self) -> Object:
+        """The Node as the API shows it."""
+        return self.model.get(NODES, Key("", "n1"))
 
     def exists(self, name: str = "p") -> bool:
         return Key("default", name) in self.model.objects[PODS]
