@@ -19,7 +19,7 @@ from agents.network.fake import FakePodNetwork
 from agents.network.node import open_network
 from agents.node.agent import NodeAgent, Ports
 from agents.node.calls import NodeCalls
-from agents.node.cgroups import KernelCgroups, NoCgroups
+from agents.node.cgroups.pods import KernelCgroups, NoCgroups
 from agents.node.checkpoints import DiskCheckpoints, MemoryCheckpoints
 from agents.node.fence_guard import WatchdogFence
 from agents.node.files_disk import DiskFiles
@@ -120,7 +120,7 @@ async def _real_node(
         runtime=runtime,
         network=network.pods,
         files=DiskFiles(state / "pods"),
-        cgroups=KernelCgroups(),
+        make_cgroups=lambda info: KernelCgroups(config.cluster, config.node, info),
         checkpoints=DiskCheckpoints(state / "checkpoints"),
         reach=reach,
         machine=read_machine(config.state_dir),
@@ -163,9 +163,9 @@ async def _fake_node(
         runtime=runtime,
         network=network,
         files=MemoryFiles(),
-        cgroups=NoCgroups(),
+        make_cgroups=lambda _: NoCgroups(),
         checkpoints=MemoryCheckpoints(),
-        reach=DialReach(runtime, lambda address: agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+        reach=DialReach(runtime, lambda address: agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
         machine=SIMULATED,
         pressure=at_ease,
         clock=clock,

@@ -15,6 +15,7 @@ import msgspec
 from cli.layout import Layout
 from cli.supervisor import ProcessSpec
 from mesh.config import AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+from mesh.durable import write_private
 
 ADMIN, SERVER, STORE = "admin", "server", "store"
 FAKE_LABEL = "covey.dev/fake"
@@ -153,6 +154,4 @@ def read_cluster(layout: Layout) -> Cluster | None:
 
 def save_cluster(layout: Layout, cluster: Cluster) -> None:
     """Write `cluster.json` in one step."""
-    temporary = layout.cluster_file.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(cluster)))
-    temporary.replace(layout.cluster_file)
+    write_private(layout.cluster_file, msgspec.json.format(msgspec.json.encode(cluster)))

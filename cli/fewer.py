@@ -6,16 +6,17 @@ gone; then the API forgets them, and their pods are made anew elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import docker
 
+from agents.node.cgroups.pods import remove_node
 from cli.cluster import Cluster, NodeSpec
 from cli.containers import mounts_below, remove_containers
 from cli.layout import Layout
@@ -50,18 +51,9 @@ def remove_traces(layout: Layout, cluster: Cluster, nodes: Sequence[NodeSpec]) -
         state = layout.node_state(node.name)
         for point in mounts_below(state):
             subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
-        _remove_cgroups(f"{cluster.name}-{node.name}")
+        with suppress(OSError):  # a systemd that does not answer: slices without units are its own to collect
+            asyncio.run(remove_node(cluster.name, node.name))
         shutil.rmtree(state, ignore_errors=True)
-
-
-def _remove_cgroups(name: str) -> None:
-    """Remove the empty cgroups that held a node's pods, in every hierarchy, deepest first."""
-    for top in (*Path("/sys/fs/cgroup").glob(f"*/covey/{name}"), *Path("/sys/fs/cgroup").glob(f"covey/{name}")):
-        for folder in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
-            with suppress(OSError):  # something that is not ours moved in: it stays
-                folder.rmdir()
-        with suppress(OSError):  # another cluster's nodes may still be below it
-            top.parent.rmdir()
 
 
 def stop(layout: Layout, names: set[str]) -> None:

@@ -35,6 +35,7 @@ from cli.session import Context, connect
 from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
 from controlplane.apiserver import pki
 from mesh.config import dump
+from mesh.durable import write_private
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
 from mesh.objects.meta import name_of
@@ -127,16 +128,11 @@ def _write_files(layout: Layout, cluster: Cluster) -> None:
         certificate=keys.admin_cert.read_bytes(),
         key=keys.admin_key.read_bytes(),
     )
-    _write_private(layout.kubeconfig, text.encode())
+    write_private(layout.kubeconfig, text.encode())
     context = Context(cluster=cluster.name, servers=[cluster.broker_url], seed_file=str(layout.seed_file(ADMIN)))
-    _write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
+    write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
     for name, process in configurations(cluster, layout).items():
-        _write_private(layout.config_file(name), dump(process))
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(data)
+        write_private(layout.config_file(name), dump(process))
 
 
 def _start(layout: Layout, cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ All state lives in the kernel and in the ledger file; this object can be thrown 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
 from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure, PodAddresses
+from agents.node.network_port import NetworkFailure, PodAddresses
 from mesh import netns as namespaces
+
+log = logging.getLogger(__name__)
 
 
 class KernelPodNetwork:
-    """Implements `agents.node.ports.PodNetwork` on this node's kernel.
+    """Implements `agents.node.network_port.PodNetwork` on this node's kernel.
 
     `worker` lives in the node's namespace; `node_addresses` are the node's own, one per family; `mtu` is that of the
     link between nodes. `attach` waits until the node's pod CIDRs are known: from `configure`, or from the ledger of an
@@ -61,7 +64,7 @@ class KernelPodNetwork:
         await self._worker.run(self._detach_leaving)
 
     async def retain(self, sandbox_ids: frozenset[str]) -> None:
-        """Detach every sandbox, in the ledger or in the kernel, that is not named."""
+        """Detach every sandbox, in the ledger or in the kernel, that is not named. Raises `NetworkFailure`."""
         await self._worker.run(self._retain, sandbox_ids)
 
     @property
@@ -118,12 +121,21 @@ class KernelPodNetwork:
         """The link goes first: an address is free only when nothing leads to its old holder any more."""
         with Netlink() as kernel:
             kernel.remove_links(names.pod_link(sandbox_id) for sandbox_id in sandbox_ids)
-        self._keep(addresses.release(self._known, sandbox_ids))
+        ledger = addresses.release(self._known, sandbox_ids)
+        try:
+            self._keep(ledger)
+        except OSError as error:
+            # A full disk: the file names too many holders until the next address is given out, which has to be written.
+            log.warning("network.ledger_not_written reason=%s", error)
+            self._ledger = ledger
 
     def _retain(self, sandbox_ids: frozenset[str]) -> None:
-        with Netlink() as kernel:
-            there = frozenset(_sandboxes_in(kernel).values())
-        self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
+        try:
+            with Netlink() as kernel:
+                there = frozenset(_sandboxes_in(kernel).values())
+            self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
+        except (KernelRefusal, OSError) as error:
+            raise NetworkFailure(f"failed to tear down the network of earlier sandboxes: {error}") from error
 
 
 def _sandboxes_in(kernel: Netlink) -> dict[str, str]:

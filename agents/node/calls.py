@@ -35,7 +35,7 @@ class NodeCalls:
 
     def _worker(self, params: Params) -> PodWorker:
         namespace, name = str(params.get("namespace", "")), str(params.get("name", ""))
-        worker = self._agent.worker_of(namespace, name, str(params.get("uid", "")))
+        worker = self._agent.workers.named(namespace, name, str(params.get("uid", "")))
         if worker is None:
             raise NotFound(f'pods "{name}" not found')
         return worker

@@ -1,7 +1,8 @@
-"""The agent's last desired state on disk: each pod with its last status and the objects it refers to.
+"""The agent's last desired state on disk: each pod with its last status and the objects it refers to, and what the node
+as a whole has to remember, by name.
 
-Read at start, so that an agent with no broker in reach goes on running what it should. One file for each pod, replaced
-atomically and synced; Secrets are in it, so the directory is root's own.
+Read at start, so that an agent with no broker in reach goes on running what it should. One file for each pod and each
+name, replaced atomically and synced; Secrets are in them, so the directory is root's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import orjson
 
 from agents.node.objects import Reference
 from agents.node.observed import Verdict
-from mesh.objects.types import Object
+from mesh.objects.types import Json, Object
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,19 @@ class Checkpoints(Protocol):
     def load(self) -> dict[str, Checkpoint]:
         """All that is kept. Unreadable ones are logged and left out: the API will tell."""
 
+    async def save_node(self, name: str, value: Json) -> None:
+        """Keep something of the node's own, durably, in place of what had this name."""
+
+    def load_node(self, name: str) -> Json:
+        """What was kept under a name; None for nothing, and for what cannot be read."""
+
 
 class MemoryCheckpoints:
     """Checkpoints of a simulated node; they survive the simulated agent, not the process."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Checkpoint] = {}
+        self._node: dict[str, Json] = {}
 
     async def save(self, uid: str, checkpoint: Checkpoint) -> None:
         """See `Checkpoints.save`."""
@@ -63,13 +71,22 @@ class MemoryCheckpoints:
         """See `Checkpoints.load`."""
         return dict(self._kept)
 
+    async def save_node(self, name: str, value: Json) -> None:
+        """See `Checkpoints.save_node`."""
+        self._node[name] = value
+
+    def load_node(self, name: str) -> Json:
+        """See `Checkpoints.load_node`."""
+        return self._node.get(name)
+
 
 class DiskCheckpoints:
     """Checkpoints as JSON files in `directory`, which is made when absent."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._node = directory / "node"
+        self._node.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def save(self, uid: str, checkpoint: Checkpoint) -> None:
         """See `Checkpoints.save`. Waiting for the disk happens beside the event loop."""
@@ -88,6 +105,21 @@ class DiskCheckpoints:
             except (ValueError, KeyError, OSError) as error:
                 log.warning("checkpoint.unreadable file=%s reason=%s", path.name, error)
         return found
+
+    async def save_node(self, name: str, value: Json) -> None:
+        """See `Checkpoints.save_node`."""
+        await asyncio.to_thread(_write_durably, self._node / f"{name}.json", orjson.dumps(value))
+
+    def load_node(self, name: str) -> Json:
+        """See `Checkpoints.load_node`."""
+        path = self._node / f"{name}.json"
+        try:
+            return orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            log.warning("checkpoint.unreadable file=%s reason=%s", path.name, error)
+            return None
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from agents.node import backoff
 from agents.node.expansion import expand
-from agents.node.observed import IMAGE_LABEL
+from agents.node.image_names import image_id
+from agents.node.observed import IMAGE_ID_LABEL, IMAGE_LABEL
 from agents.node.podspec import hostname
 from agents.node.ports import ContainerSpec, Image, Mount
 from agents.node.resources import container_resources
@@ -68,5 +69,6 @@ def container_spec(pod: Object, container: Object, placement: Placement) -> Cont
             **placement.labels,
             backoff.DELAY_LABEL: placement.delay_label,
             IMAGE_LABEL: container["image"],
+            IMAGE_ID_LABEL: image_id(placement.image, container["image"]),
         },
     )

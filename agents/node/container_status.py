@@ -8,7 +8,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from agents.node import backoff
-from agents.node.observed import FRESH, Failure, Observed, exit_code, failed_to_start, has_ended, health_of
+from agents.node.observed import (
+    FRESH,
+    IMAGE_ID_LABEL,
+    Failure,
+    Observed,
+    exit_code,
+    failed_to_start,
+    has_ended,
+    health_of,
+)
 from agents.node.plan_steps import image_changed, wants_restart
 from agents.node.podspec import full_name, init_containers, is_sidecar
 from agents.node.ports import ContainerStatus, State
@@ -37,7 +46,7 @@ def container_status(
         "ready": _ready(pod, container, state, ready=health is not None and health.started and health.ready),
         "restartCount": latest.attempt if latest is not None else int(reported.get("restartCount") or 0),
         "image": container["image"],
-        "imageID": latest.image_id if latest is not None else "",
+        "imageID": latest.labels.get(IMAGE_ID_LABEL, latest.image_id) if latest is not None else "",
         "started": health is not None and health.started,
     }
     if latest is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.node.cgroups import Cgroups
+from agents.node.cgroups.pods import PodCgroups
 from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.images import Images
+from agents.node.network_port import PodNetwork
 from agents.node.objects import ReferencedObjects
-from agents.node.ports import PodNetwork, Runtime, RuntimeInfo
+from agents.node.ports import Runtime, RuntimeInfo
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
@@ -31,7 +32,7 @@ class NodeContext:
     runtime: Runtime
     network: PodNetwork
     files: PodFiles
-    cgroups: Cgroups
+    cgroups: PodCgroups
     reach: Reach
     images: Images
     objects: ReferencedObjects

@@ -1,10 +1,10 @@
 """The fence: kills the containers of exclusive pods when the node has been out of touch for too long.
 
 Run as a process of its own (`python -m agents.node.fence DIRECTORY`), which outlives the agent: exclusive pods must end
-also when the agent is dead or stuck. It imports nothing but the standard library and `fence_kill`, so that it stays
+also when the agent is dead or stuck. It imports nothing but the standard library and `cgroups.kill`, so that it stays
 small. The agent writes two files into DIRECTORY: `answered` (CLOCK_BOOTTIME at which the last answered heartbeat was
 sent, and its boot) and `guarded` (JSON: fence seconds, and the cgroups to kill). When it has killed, the watchdog
-leaves `fenced`, which names the pods it ended.
+leaves a note for each pod it ended: an empty file `fenced/UID`, which stays until the agent is through with that pod.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.node.fence_kill import CgroupKiller, Killer
+from agents.node.cgroups.kill import CgroupKiller, Killer
 
 LOOK_SECONDS = 0.2
 TIME = struct.Struct("<d36s")
@@ -120,21 +121,26 @@ class FenceFiles:
             return Guarded(0.0, {})
         return Guarded(float(value["seconds"]), dict(value["cgroups"]))
 
-    def write_fenced(self, uids: list[str]) -> None:
-        """These pods have been ended by the fence."""
-        self._replace("fenced", json.dumps(sorted({*uids, *self.read_fenced()})).encode())
+    def write_fenced(self, uids: Iterable[str]) -> None:
+        """These pods have been ended by the fence. One note for each: two processes write and remove them."""
+        self._notes.mkdir(exist_ok=True)
+        for uid in uids:
+            (self._notes / uid).touch()
 
-    def read_fenced(self) -> list[str]:
-        """Pods that the fence has ended since the agent last cleared the list."""
+    def read_fenced(self) -> frozenset[str]:
+        """Pods that the fence has ended and that were not forgotten."""
         try:
-            found: list[str] = json.loads((self._directory / "fenced").read_bytes())
+            return frozenset(note.name for note in self._notes.iterdir())
         except FileNotFoundError:
-            return []
-        return found
+            return frozenset()
 
-    def clear_fenced(self) -> None:
-        """The agent has taken note."""
-        (self._directory / "fenced").unlink(missing_ok=True)
+    def forget_fenced(self, uid: str) -> None:
+        """The agent is through with this pod; no note is fine."""
+        (self._notes / uid).unlink(missing_ok=True)
+
+    @property
+    def _notes(self) -> Path:
+        return self._directory / "fenced"
 
 
 def watch(files: FenceFiles, killer: Killer, held: int) -> None:
@@ -147,7 +153,7 @@ def watch(files: FenceFiles, killer: Killer, held: int) -> None:
             hit |= {uid for uid, cgroup in guarded.cgroups.items() if killer.kill(cgroup)}
         if hit:
             with contextlib.suppress(OSError):  # a full disk: it is told as soon as there is room, and killing goes on
-                files.write_fenced(sorted(hit))
+                files.write_fenced(hit)
                 hit.clear()
         time.sleep(LOOK_SECONDS if overdue(now, answered, guarded) else next_look(now, answered, guarded))
 

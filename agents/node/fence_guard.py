@@ -27,11 +27,17 @@ class Fence(Protocol):
     def guard(self, guarded: Guarded) -> None:
         """What to guard from now on."""
 
+    def guarded(self) -> Guarded:
+        """What it was last told to guard, by this agent or an earlier one."""
+
     def out_of_touch(self) -> bool:
         """Whether the fence has fallen, or would fall at once: no exclusive pod may be started."""
 
-    def take_fenced(self) -> list[str]:
-        """UIDs of pods that were ended since this was last asked."""
+    def fenced(self) -> frozenset[str]:
+        """UIDs of the pods that were ended and not forgotten since."""
+
+    def forget(self, uid: str) -> None:
+        """Nothing is left of this pod. Raises OSError."""
 
 
 class WatchdogFence:
@@ -88,16 +94,21 @@ class WatchdogFence:
         else:
             self._untold = None
 
+    def guarded(self) -> Guarded:
+        """See `Fence.guarded`."""
+        return self._untold or self._files.read_guarded()
+
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""
         return self._untold is not None or self._clock.boottime() - self._last >= self._seconds
 
-    def take_fenced(self) -> list[str]:
-        """See `Fence.take_fenced`."""
-        found = self._files.read_fenced()
-        if found:
-            self._files.clear_fenced()
-        return found
+    def fenced(self) -> frozenset[str]:
+        """See `Fence.fenced`."""
+        return self._files.read_fenced()
+
+    def forget(self, uid: str) -> None:
+        """See `Fence.forget`."""
+        self._files.forget_fenced(uid)
 
 
 class LoopFence:
@@ -127,11 +138,18 @@ class LoopFence:
         """See `Fence.guard`."""
         self._guarded = guarded
 
+    def guarded(self) -> Guarded:
+        """See `Fence.guarded`."""
+        return self._guarded
+
     def out_of_touch(self) -> bool:
         """See `Fence.out_of_touch`."""
         return self._clock.boottime() - self._last >= self._seconds
 
-    def take_fenced(self) -> list[str]:
-        """See `Fence.take_fenced`."""
-        found, self._fenced = sorted(self._fenced), set()
-        return found
+    def fenced(self) -> frozenset[str]:
+        """See `Fence.fenced`."""
+        return frozenset(self._fenced)
+
+    def forget(self, uid: str) -> None:
+        """See `Fence.forget`."""
+        self._fenced.discard(uid)

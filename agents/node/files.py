@@ -39,8 +39,9 @@ class PodFiles(Protocol):
     def empty_dir(self, uid: str, volume: str, *, memory: bool, size: int | None, group: int | None) -> str:
         """An empty directory, on a tmpfs of `size` bytes if `memory`; of group `group` if given."""
 
-    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, group: int | None) -> str:
-        """A directory that holds exactly `files`, replaced atomically when they differ from what is there."""
+    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, memory: bool, group: int | None) -> str:
+        """A directory that holds exactly `files`, replaced atomically when they differ from what is there; with `memory`
+        on a tmpfs, so that they never reach a disk."""
 
     def host_path(self, volume: str, path: str, kind: str) -> str:
         """A path of the node, checked (and created) as the hostPath type `kind` says."""

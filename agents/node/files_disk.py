@@ -93,7 +93,7 @@ class DiskFiles:
         """See `PodFiles.empty_dir`."""
         target = self._volume(uid, volume)
         if memory and not target.is_mount():
-            _mount_tmpfs(volume, target, size)
+            _mount_tmpfs(volume, target, f"size={size}" if size else "")
         mode = 0o777
         if group is not None:
             os.chown(target, -1, group)
@@ -101,9 +101,11 @@ class DiskFiles:
         target.chmod(mode)
         return str(target)
 
-    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, group: int | None) -> str:
+    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, memory: bool, group: int | None) -> str:
         """See `PodFiles.project`."""
         target = self._volume(uid, volume)
+        if memory and not target.is_mount():
+            _mount_unswapped(volume, target)
         for path in files:
             if path.startswith("/") or ".." in Path(path).parts:
                 raise VolumeError(volume, f"invalid path: {path}")
@@ -221,8 +223,16 @@ def _remove_others(target: Path, current: Path) -> None:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _mount_tmpfs(volume: str, target: Path, size: int | None) -> None:
-    _mount(volume, "tmpfs", target, _MS_FLAGS, kind="tmpfs", options=f"size={size}" if size else "")
+def _mount_tmpfs(volume: str, target: Path, options: str) -> None:
+    _mount(volume, "tmpfs", target, _MS_FLAGS, kind="tmpfs", options=options)
+
+
+def _mount_unswapped(volume: str, target: Path) -> None:
+    """A tmpfs for secrets, which stays out of swap where the kernel can promise that (Linux 6.4)."""
+    try:
+        _mount_tmpfs(volume, target, "mode=0755,noswap")
+    except VolumeError:
+        _mount_tmpfs(volume, target, "mode=0755")
 
 
 def _mount(volume: str, source: str, target: Path, flags: int, *, kind: str = "", options: str = "") -> None:

@@ -47,9 +47,9 @@ class MemoryFiles:
         del memory, size, group
         return self._put(uid, f"volumes/{volume}", {})
 
-    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, group: int | None) -> str:
+    def project(self, uid: str, volume: str, files: Mapping[str, FileData], *, memory: bool, group: int | None) -> str:
         """See `PodFiles.project`."""
-        del group
+        del memory, group
         return self._put(uid, f"volumes/{volume}", dict(files))
 
     def host_path(self, volume: str, path: str, kind: str) -> str:

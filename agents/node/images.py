@@ -14,6 +14,8 @@ from datetime import timedelta
 from typing import Protocol, TypeAlias
 
 from agents.node.backoff import doubled
+from agents.node.image_names import policy_of, registry_of
+from agents.node.keeper import CheckpointKeeper
 from agents.node.observed import Failure
 from agents.node.ports import Image, Runtime, RuntimeAway, RuntimeFailure
 from mesh.clock import Clock
@@ -21,6 +23,8 @@ from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
 
+NAME = "images"
+"""Under which checkpoints keep the ids of images that we fetched."""
 PARALLEL_PULLS = 3
 """How many images are fetched at the same time."""
 
@@ -30,22 +34,6 @@ class Say(Protocol):
 
     def __call__(self, event_type: str, reason: str, message: str) -> None:
         """One event."""
-
-
-def policy_of(container: Object) -> str:
-    """`Always`, `IfNotPresent` or `Never`; without one, Always for the tag `latest` and for no tag."""
-    if policy := container.get("imagePullPolicy"):
-        return str(policy)
-    last = str(container["image"]).rsplit("/", 1)[-1]
-    latest = "@" not in last and (":" not in last or last.endswith(":latest"))
-    return "Always" if latest else "IfNotPresent"
-
-
-def registry_of(reference: str) -> str:
-    """The registry's host as Docker reads a reference: `localhost:5000/app` or Docker Hub."""
-    first = reference.split("/", 1)[0]
-    named = "/" in reference and ("." in first or ":" in first or first == "localhost")
-    return first if named else "docker.io"
 
 
 def credentials_for(reference: str, secrets: Sequence[Object]) -> dict[str, str] | None:
@@ -96,15 +84,17 @@ _Pull: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 class Images:
     """Makes images present. One instance for each node; pulls of one image by several pods are one pull."""
 
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock, keeper: CheckpointKeeper) -> None:
         self._runtime = runtime
         self._clock = clock
+        self._keeper = keeper
         self._slots = asyncio.Semaphore(PARALLEL_PULLS)
         self._pulls: dict[_Pull, asyncio.Task[Image]] = {}
         self._delays: dict[tuple[str, str], int] = {}
         """Seconds that the last failure of (pod, image) had to wait."""
-        self._used: dict[str, float] = {}
-        """Ids of images that this agent fetched, and when a container last wanted each: only these may be collected."""
+        self._used: dict[str, float] = dict.fromkeys(keeper.noted(NAME) or (), clock.monotonic())
+        """Ids of images that this node's agents fetched, and when a container last wanted each: only these may be
+        collected. What an earlier agent fetched counts as wanted when this one began."""
 
     async def ensure(self, container: Object, pod_uid: str, secrets: Sequence[Object], say: Say) -> Image | Failure:
         """The container's image, or why it is not there and when to try again, after having told the events."""
@@ -166,6 +156,7 @@ class Images:
         async with self._slots:
             image = await self._runtime.pull(reference, credentials=credentials)
         self._used[image.id] = self._clock.monotonic()
+        self._keeper.note(NAME, sorted(self._used))
         return image
 
     def _note_use(self, image: Image) -> None:
@@ -189,6 +180,7 @@ class Images:
                 continue
             log.info("image.collected image=%s", image_id)
             del self._used[image_id]
+            self._keeper.note(NAME, sorted(self._used))
 
     def _fail(self, pod_uid: str, reference: str, reason: str, message: str) -> Failure:
         """A failure whose next try waits twice as long as the last one did."""

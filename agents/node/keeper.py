@@ -1,15 +1,17 @@
-"""Keeps pods' checkpoints current: writes one when a pod says something that a restarted agent would need."""
+"""Keeps checkpoints current: writes one when a pod, or the node, says something that a restarted agent would need."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from agents.node.checkpoints import Checkpoint, Checkpoints
 from agents.node.objects import ReferencedObjects
 from agents.node.observed import Verdict
 from mesh.objects.meta import uid_of
-from mesh.objects.types import Object
+from mesh.objects.types import Json, Object
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +25,11 @@ class CheckpointKeeper:
     def __init__(self, checkpoints: Checkpoints, objects: ReferencedObjects) -> None:
         self._checkpoints = checkpoints
         self._objects = objects
-        self._due: dict[str, Checkpoint | None] = {}
-        """By UID; None for a pod to forget."""
+        self._due: dict[str, Callable[[], Awaitable[None]]] = {}
+        """What to write, by a pod's UID or a name of the node's: only the newest of each."""
         self._bell = asyncio.Event()
         self._kept: dict[str, object] = {}
-        """By UID: what of the pod was last handed over, to write only what says something new."""
+        """By the same: what was last handed over, to write only what says something new."""
 
     def remember(self, pod: Object, status: Object, verdict: Verdict | None) -> None:
         """The pod as it is now. Returns at once."""
@@ -38,13 +40,25 @@ class CheckpointKeeper:
         essence = (meta, pod["spec"], status.get("phase"), status.get("startTime"), verdict, versions)
         if self._kept.get(uid) != essence:
             self._kept[uid] = essence
-            self._due[uid] = Checkpoint(pod | {"status": status}, objects, verdict)
-            self._bell.set()
+            self._put(uid, partial(self._checkpoints.save, uid, Checkpoint(pod | {"status": status}, objects, verdict)))
 
     def forget(self, uid: str) -> None:
         """Nothing is left of this pod."""
         self._kept.pop(uid, None)
-        self._due[uid] = None
+        self._put(uid, partial(self._checkpoints.remove, uid))
+
+    def note(self, name: str, value: Json) -> None:
+        """Something of the node's own, as it is now. Returns at once."""
+        if self._kept.get(name) != value:
+            self._kept[name] = value
+            self._put(name, partial(self._checkpoints.save_node, name, value))
+
+    def noted(self, name: str) -> Json:
+        """What an earlier agent has noted under a name; None for nothing."""
+        return self._checkpoints.load_node(name)
+
+    def _put(self, key: str, write: Callable[[], Awaitable[None]]) -> None:
+        self._due[key] = write
         self._bell.set()
 
     async def run(self) -> None:
@@ -53,16 +67,10 @@ class CheckpointKeeper:
             await self._bell.wait()
             self._bell.clear()
             while self._due:
-                uid, checkpoint = self._due.popitem()
+                key, write = self._due.popitem()
                 try:
-                    await self._write(uid, checkpoint)
+                    await write()
                 except OSError:
-                    log.exception("checkpoint.not_written uid=%s", uid)
-                    self._due.setdefault(uid, checkpoint)  # unless a newer one has come meanwhile
+                    log.exception("checkpoint.not_written of=%s", key)
+                    self._due.setdefault(key, write)  # unless a newer one has come meanwhile
                     await asyncio.sleep(RETRY_SECONDS)
-
-    async def _write(self, uid: str, checkpoint: Checkpoint | None) -> None:
-        if checkpoint is None:
-            await self._checkpoints.remove(uid)
-        else:
-            await self._checkpoints.save(uid, checkpoint)

@@ -16,6 +16,8 @@ from mesh.objects.types import Object
 
 IMAGE_LABEL = "dev.covey.image"
 """Label of a container: the image as its spec wrote it, to notice that the spec now wants another."""
+IMAGE_ID_LABEL = "dev.covey.image-id"
+"""Label of a container: what its status shows as imageID. The runtime may forget under which digest an image came."""
 
 
 FRESH = timedelta(seconds=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 
-from agents.node.files import PodFiles
+from agents.node.context import NodeContext
 from agents.node.memory import PodMemory
-from agents.node.ports import ContainerStatus, NetworkFailure, PodNetwork, Runtime, RuntimeFailure, SandboxStatus, State
+from agents.node.network_port import NetworkFailure
+from agents.node.ports import RuntimeFailure, State
+from agents.node.runtime_watch import Inventory
 
 log = logging.getLogger(__name__)
 
@@ -19,17 +20,14 @@ GRACE_SECONDS = 30
 class Orphans:
     """Sandboxes and containers by pod UID that have no worker yet."""
 
-    def __init__(self, runtime: Runtime, network: PodNetwork, files: PodFiles) -> None:
-        self._runtime = runtime
-        self._network = network
-        self._files = files
+    def __init__(self, node: NodeContext) -> None:
+        self._node = node
         self._left: dict[str, PodMemory] = {}
 
-    def found(
-        self, sandboxes: Mapping[str, list[SandboxStatus]], containers: Mapping[str, list[ContainerStatus]]
-    ) -> None:
+    def found(self, inventory: Inventory) -> None:
         """What is on the node."""
-        for uid in set(sandboxes) | set(containers):
+        sandboxes, containers = inventory.sandboxes, inventory.containers
+        for uid in sandboxes.keys() | containers.keys():
             self._left[uid] = PodMemory(
                 sandboxes=list(sandboxes.get(uid, [])), containers=list(containers.get(uid, []))
             )
@@ -39,9 +37,9 @@ class Orphans:
         return self._left.pop(uid, None)
 
     async def remove(self, known: set[str]) -> None:
-        """Remove what belongs to no known pod, their directories too. Only after the API has been read. What cannot be
-        removed now is logged, and left for the next call."""
-        left = {uid: PodMemory() for uid in self._files.pods()} | self._left
+        """Remove what belongs to no known pod, their directories and cgroups too. Only after the API has been read. What
+        cannot be removed now is logged, and left for the next call."""
+        left = {uid: PodMemory() for uid in self._node.files.pods() | self._node.cgroups.pods()} | self._left
         strays = [(uid, memory) for uid, memory in left.items() if uid not in known]
         await asyncio.gather(*(self._try(uid, memory) for uid, memory in strays))
 
@@ -57,9 +55,10 @@ class Orphans:
         log.info("orphan.remove uid=%s containers=%d", uid, len(memory.containers))
         for container in memory.containers:
             if container.state is State.RUNNING:
-                await self._runtime.stop_container(container.id, grace_seconds=GRACE_SECONDS)
-            await self._runtime.remove_container(container.id)
+                await self._node.runtime.stop_container(container.id, grace_seconds=GRACE_SECONDS)
+            await self._node.runtime.remove_container(container.id)
         for sandbox in memory.sandboxes:
-            await self._runtime.remove_sandbox(sandbox.id)
-            await self._network.detach(sandbox.id)
-        await self._files.remove(uid)
+            await self._node.runtime.remove_sandbox(sandbox.id)
+            await self._node.network.detach(sandbox.id)
+        await self._node.cgroups.remove(uid)
+        await self._node.files.remove(uid)

@@ -12,6 +12,7 @@ from agents.node.podspec import host_network
 from agents.node.ports import Mount
 from agents.node.security import ConfigError
 from agents.node.volumes import (
+    IN_MEMORY,
     PROJECTING,
     TokenNeed,
     VolumeError,
@@ -69,7 +70,7 @@ class PodVolumes:
                     status=status,
                     allocatable=self._context.allocatable,
                 )
-                self.paths[name] = files.project(uid, name, content, group=group)
+                self.paths[name] = files.project(uid, name, content, memory=kind in IN_MEMORY, group=group)
             elif kind == "emptyDir":
                 memory = source.get("medium") == "Memory"
                 size = to_int(source["sizeLimit"]) if source.get("sizeLimit") else None
@@ -86,7 +87,8 @@ class PodVolumes:
         objects = await self.lookup(pod)
         tokens = await self._tokens(pod)
         for volume in volumes_of(pod):
-            if kind_of(volume) in PROJECTING:
+            name, kind = volume["name"], kind_of(volume)
+            if kind in PROJECTING:
                 content = payload(
                     pod,
                     volume,
@@ -95,8 +97,9 @@ class PodVolumes:
                     status=status,
                     allocatable=self._context.allocatable,
                 )
-                name = volume["name"]
-                self.paths[name] = self._context.files.project(uid_of(pod), name, content, group=self._group(pod))
+                self.paths[name] = self._context.files.project(
+                    uid_of(pod), name, content, memory=kind in IN_MEMORY, group=self._group(pod)
+                )
 
     async def _tokens(self, pod: Object) -> Mapping[TokenNeed, str]:
         try:

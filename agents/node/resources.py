@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from agents.node.observed import Verdict
 from agents.node.podspec import app_containers, init_containers, is_sidecar, places
@@ -16,6 +16,7 @@ from mesh.objects.types import Object
 
 SHARES_PER_CPU = 1024
 MIN_SHARES = 2
+MAX_SHARES = 262_144
 PERIOD_US = 100_000
 MIN_QUOTA_US = 1_000
 GUARANTEED_OOM = -997
@@ -24,7 +25,7 @@ BEST_EFFORT_OOM = 1000
 
 def shares(milli_cpu: int) -> int:
     """`cpu.shares` for a CPU request in thousandths."""
-    return max(milli_cpu * SHARES_PER_CPU // 1000, MIN_SHARES)
+    return min(max(milli_cpu * SHARES_PER_CPU // 1000, MIN_SHARES), MAX_SHARES)
 
 
 def quota(milli_cpu: int) -> int | None:
@@ -82,28 +83,52 @@ def container_resources(pod: Object, container: Object, node_memory: int) -> Res
     )
 
 
-def pod_cgroup(cluster: str, node: str, uid: str, driver: str) -> str:
-    """The parent cgroup of the pod's containers, in the notation of the runtime's cgroup driver.
+def pod_resources(pod: Object) -> Resources:
+    """The cgroup numbers of a whole pod. A limit holds for the pod only where each of its containers has one
+    (kubelet's ResourceConfigForPod)."""
+    qos = qos_class(pod)
+    if qos == "BestEffort":
+        return Resources(cpu_shares=MIN_SHARES)
+    containers = [place.container for place in places(pod)]
+    limited = {r for r in ("cpu", "memory") if all(to_milli(amounts(c, "limits").get(r, "0")) for c in containers)}
+    return Resources(
+        cpu_shares=shares(effective_request(pod, "cpu")),
+        cpu_quota_us=quota(effective_limit(pod, "cpu")) if "cpu" in limited else None,
+        memory_bytes=effective_limit(pod, "memory") if "memory" in limited else None,
+    )
 
-    systemd reads a dash in a slice's name as a level of the hierarchy, so the parts hold none.
-    """
-    if driver == "systemd":
-        plain = "_".join(part.replace("-", "_") for part in (cluster, node, f"pod{uid}"))
-        return f"covey-{plain}.slice"
-    return f"/covey/{cluster}-{node}/pod{uid}"
+
+def class_resources(pods: Iterable[Object]) -> Resources:
+    """The weight of the class Burstable: what its pods ask for in all."""
+    return Resources(cpu_shares=shares(sum(effective_request(p, "cpu") for p in pods if qos_class(p) == "Burstable")))
+
+
+def node_resources(allocatable: Mapping[str, str]) -> Resources:
+    """What all pods of the node may use together (kubelet's enforceNodeAllocatable)."""
+    return Resources(
+        cpu_shares=shares(to_milli(allocatable["cpu"])),
+        memory_bytes=to_int(allocatable["memory"]),
+    )
 
 
 def effective_request(pod: Object, resource: str) -> int:
-    """What the scheduler counted for the pod: thousandths for cpu, whole units for all else.
+    """What the scheduler counted for the pod: thousandths for cpu, whole units for all else."""
+    return _effective(pod, resource, requests_of)
 
-    Init containers run one by one beside the sidecars started before them: the highest such sum counts if it is more
-    than what app containers and sidecars need together (KEP-753).
-    """
+
+def effective_limit(pod: Object, resource: str) -> int:
+    """What the pod's containers may use together, where each has a limit; in the same units."""
+    return _effective(pod, resource, lambda container: amounts(container, "limits"))
+
+
+def _effective(pod: Object, resource: str, amounts_of: Callable[[Object], Mapping[str, str]]) -> int:
+    """Init containers run one by one beside the sidecars started before them: the highest such sum counts if it is more
+    than what app containers and sidecars need together (KEP-753)."""
     read = to_milli if resource == "cpu" else to_int
-    total = sum(read(requests_of(c).get(resource, "0")) for c in app_containers(pod))
+    total = sum(read(amounts_of(c).get(resource, "0")) for c in app_containers(pod))
     beside = peak = 0
     for container in init_containers(pod):
-        amount = read(requests_of(container).get(resource, "0"))
+        amount = read(amounts_of(container).get(resource, "0"))
         if is_sidecar(container):
             beside += amount
             peak = max(peak, beside)

@@ -24,8 +24,9 @@ async def last_words(files: PodFiles, runtime: Runtime, uid: str, container: Obj
         pieces = runtime.logs(ended.id, follow=False, tail=LOG_LINES, since=None, timestamps=False)
         async for _, piece in pieces:
             kept += piece
+            del kept[:-LOG_BYTES]  # a line may be of any length
     except RuntimeAway:
         raise
     except RuntimeFailure:
         return ""  # the log has been rotated away or the container removed: it left no words
-    return kept[-LOG_BYTES:].decode(errors="replace")
+    return kept.decode(errors="replace")

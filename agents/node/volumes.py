@@ -15,7 +15,8 @@ from mesh.objects.types import Object
 
 DEFAULT_MODE = 0o644
 PROJECTING = ("configMap", "secret", "downwardAPI", "projected")
-SUPPORTED = (*PROJECTING, "emptyDir", "hostPath")
+IN_MEMORY = ("secret", "downwardAPI", "projected")
+"""Those that lie on a tmpfs, as with the kubelet: what is secret must not reach a disk."""
 
 
 class VolumeError(ValueError):

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from agents.network.fake import FakePodNetwork
 from agents.node.agent import NodeAgent, Ports
 from agents.node.calls import NodeCalls
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import NoCgroups
 from agents.node.checkpoints import MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
 from agents.node.ports import ContainerSpec, State
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import Behaviour, FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from mesh.bus.api_client import BusTransport
 from mesh.bus.calls import CallServer
 from mesh.client.client import Client
@@ -161,13 +162,13 @@ class Node:
             network=self.network,
             files=self._files,
             checkpoints=self._checkpoints,
-            reach=DialReach(self.runtime, lambda address: agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
             rng=rng,
             fence=self._fence,
-            cgroups=NoCgroups(),
+            make_cgroups=lambda _: NoCgroups(),
         )
         agent = NodeAgent(self.config, ports, informers)
         self.agent, self.informers = agent, informers

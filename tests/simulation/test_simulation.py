@@ -23,7 +23,7 @@ FOUND_BY = {
     "skipped-compare-and-set": (2, (MOVED, MISSING)),
     "ignored-fence": (4, (TWICE,)),
     "lost-watch-event": (1, (UNSEEN,)),
-    "hasty-acknowledgement": (2, (MISSING,)),
+    "hasty-acknowledgement": (7, (MISSING,)),
     "greedy-rollout": (2, (BOUNDS,)),
 }
 """For each planted fault the fixed seed that finds it soonest, and what it finds."""

@@ -12,16 +12,18 @@ from typing import Any
 import orjson
 
 from agents.node.agent import NodeAgent, Ports
-from agents.node.cgroups import NoCgroups
+from agents.node.cgroups.pods import MakeCgroups, NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
 from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
-from agents.node.ports import PodAddresses
+from agents.node.network_port import PodAddresses
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Policy
 from mesh.api.port import Request, WatchEvent
+from mesh.bus.port import Bus
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
@@ -134,7 +136,10 @@ class NodeWorld:
             state_dir="/nowhere",
             runtime="fake",
         )
+        self.make_cgroups: MakeCgroups = lambda _: NoCgroups()
         self.fence: LoopFence | None = None
+        self.bus: Bus | None = None
+        """None: the agent sends no heartbeats."""
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -144,13 +149,13 @@ class NodeWorld:
         informers = SharedInformers(client, random.Random(1), detect_mutations=True)
         ports = Ports(
             client=client,
-            bus=None,
+            bus=self.bus,
             runtime=self.runtime,
             network=self.network,
             files=self.files,
-            cgroups=NoCgroups(),
+            make_cgroups=self.make_cgroups,
             checkpoints=self.checkpoints,
-            reach=DialReach(self.runtime, lambda address: self.agent.sandbox_of(address)),  # noqa: PLW0108 - made below
+            reach=DialReach(self.runtime, lambda address: self.agent.workers.sandbox_of(address)),  # noqa: PLW0108 - made below
             machine=SIMULATED,
             pressure=at_ease,
             clock=self.clock,
@@ -188,6 +193,10 @@ class NodeWorld:
     def pod(self, name: str = "p") -> Object:
         """The pod as the API shows it."""
         return self.model.get(PODS, Key("default", name))
+
+    def node(self) -> Object:
+        """The Node as the API shows it."""
+        return self.model.get(NODES, Key("", "n1"))
 
     def exists(self, name: str = "p") -> bool:
         return Key("default", name) in self.model.objects[PODS]

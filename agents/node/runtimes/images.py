@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from agents.node.runtimes import translate
 from agents.node.runtimes.engine import Engine, Parameters, Refused, escaped
 from agents.node.runtimes.references import InvalidReference, Reference, is_image_id, parse
 from mesh.objects.types import Json
+
+STALLED_SECONDS = 60.0
+"""After so long without a sign of progress a pull has failed (kubelet's --image-pull-progress-deadline)."""
 
 
 class Images:
@@ -36,17 +40,28 @@ class Images:
         return self._configs[image_id]
 
     async def pull(self, reference: str, credentials: Mapping[str, str] | None) -> Image:
-        """Fetch an image; raises ErrImagePull with the daemon's own words."""
+        """Fetch an image; raises ErrImagePull with the daemon's own words, or when nothing has come for a minute."""
         parsed = _parsed(reference)
         params = {"fromImage": parsed.name, "tag": parsed.digest or parsed.tag}
         headers = {"X-Registry-Auth": _registry_auth(credentials, parsed)} if credentials else {}
+        loop = asyncio.get_running_loop()
+        last: Json = {}
+        failure = ""
         try:
-            async with self._engine.stream("POST", "/images/create", params=params, headers=headers) as content:
-                failure = ""
+            async with (
+                asyncio.timeout(STALLED_SECONDS) as patience,
+                self._engine.stream("POST", "/images/create", params=params, headers=headers) as content,
+            ):
                 async for line in content:
-                    failure = _pull_error(line) or failure
+                    patience.reschedule(loop.time() + STALLED_SECONDS)
+                    last = json.loads(line) if line.strip() else last
+                    failure = _pull_error(last) or failure
         except Refused as refused:
             raise refused.because("ErrImagePull") from refused
+        except TimeoutError as error:  # the daemon gives the pull up when we hang up
+            seen = f"{last.get('id', '')} {last.get('status', '')} {last.get('progress', '')}".strip()
+            words = f'no progress for {STALLED_SECONDS:g}s, latest progress: "{seen}"'
+            raise RuntimeFailure("ErrImagePull", f'Cancel pulling image "{reference}" because of {words}') from error
         if failure:
             raise RuntimeFailure("ErrImagePull", failure)
         image = await self.find(reference)
@@ -89,11 +104,8 @@ def _parsed(reference: str) -> Reference:
         raise RuntimeFailure("InvalidImageName", str(error)) from error
 
 
-def _pull_error(line: bytes) -> str:
+def _pull_error(report: Json) -> str:
     """The error in one line of a pull's progress, "" if it is only progress."""
-    if not line.strip():
-        return ""
-    report = json.loads(line)
     return str((report.get("errorDetail") or {}).get("message") or report.get("error") or "")
 
 

@@ -14,7 +14,8 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from agents.node.ports import NetworkFailure, PodNetwork, RuntimeFailure, SandboxSpec, SandboxStatus, State
+from agents.node.network_port import NetworkFailure, PodNetwork
+from agents.node.ports import RuntimeFailure, SandboxSpec, SandboxStatus, State
 from agents.node.runtimes import translate
 from agents.node.runtimes.claims import Claim, Claims
 from agents.node.runtimes.engine import Engine, Parameters, Refused

@@ -1,5 +1,6 @@
 """Pods on one node, on the real kernel: attached, reachable, adopted after a restart, detached without trace."""
 
+import errno
 import os
 import re
 import shlex
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.network import names
+from agents.network import ledger_file, names
 from agents.network.machine import node_netns
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure
+from agents.node.network_port import NetworkFailure
 from mesh import netns
 from tests.support.netlab import namespace, pings, raised, sh, unique
 
@@ -168,3 +169,30 @@ try:
 except ConnectionRefusedError:
     pass  # the other pod answered
 """
+
+
+async def test_addresses_are_given_back_on_a_full_disk(node, tmp_path, monkeypatch):
+    """Those of pods that ended while no agent ran, and of pods that end now."""
+    gone, ending = unique("s"), unique("s")
+    save, full = ledger_file.save, True
+
+    def write(path, ledger):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, ledger)
+
+    with namespace() as one, namespace() as two, namespace() as three:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(gone, str(one))
+            await pods.attach(ending, str(two))
+        monkeypatch.setattr(ledger_file, "save", write)
+        async with network(node, tmp_path, cidr="") as pods:
+            await pods.retain(frozenset({ending}))
+            assert names.pod_link(gone) not in sh("ip link", node[1])
+            await pods.detach(ending)
+            with pytest.raises(NetworkFailure, match="No space left"):
+                await pods.attach(unique("s"), str(three))
+            full = False
+            newest = unique("s")
+            await pods.attach(newest, str(three))
+            assert ledger_file.load(tmp_path / "network" / "addresses.json").holders.keys() == {newest}

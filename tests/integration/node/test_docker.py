@@ -9,12 +9,15 @@ import pytest
 
 from agents.node.call_process import end_status
 from agents.node.calls import NodeCalls
+from agents.node.cgroups.names import path_of
+from agents.node.cgroups.pods import KernelCgroups, remove_node
+from agents.node.cgroups.tree import CgroupTree
 from agents.node.checkpoints import DiskCheckpoints
 from agents.node.files_disk import DiskFiles
 from mesh.clock import SystemClock
-from mesh.objects.kinds import CONFIGMAPS, NODES
+from mesh.objects.kinds import CONFIGMAPS, NODES, SECRETS
 from mesh.objects.meta import Key
-from tests.support.docker import docker_runtime, own_cluster
+from tests.support.docker import docker_runtime, own_cluster, sdk
 from tests.support.node_world import NodeWorld, make_pod, state_of
 from tests.support.recorded_stream import RecordedStream
 
@@ -30,6 +33,7 @@ async def world(tmp_path: Path) -> AsyncIterator[NodeWorld]:
             world.runtime = runtime
             world.files = DiskFiles(tmp_path / "pods")
             world.checkpoints = DiskCheckpoints(tmp_path / "checkpoints")
+            world.make_cgroups = lambda info: KernelCgroups(cluster, "n1", info)
             await world.start()
             await world.until(lambda: Key("", "n1") in world.model.objects[NODES])
             try:
@@ -39,6 +43,7 @@ async def world(tmp_path: Path) -> AsyncIterator[NodeWorld]:
                     world.agent.workers[uid].gone()
                 await world.until(lambda: not world.agent.workers)
                 await world.stop()
+                await remove_node(cluster, "n1")
 
 
 def shell(script: str, **more: object) -> dict[str, object]:
@@ -59,13 +64,17 @@ async def said(world: NodeWorld, name: str = "p", **params: object) -> str:
 
 async def test_a_pod_sees_what_it_was_given(world: NodeWorld) -> None:
     world.model.create(CONFIGMAPS, {"metadata": {"name": "c", "namespace": "default"}, "data": {"k": "v1"}})
-    script = "echo $WHO from $(hostname); cat /cfg/k /etc/hosts; df /mem | tail -1; touch /data/x; sleep 3600"
-    mounts = [{"name": n, "mountPath": f"/{n}"} for n in ("cfg", "data", "mem")]
+    world.model.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}, "data": {"k": "aHVzaAo="}})
+    script = (
+        "echo $WHO from $(hostname); cat /cfg/k /etc/hosts; df /mem | tail -1; cat /sec/k; touch /data/x; sleep 3600"
+    )
+    mounts = [{"name": n, "mountPath": f"/{n}"} for n in ("cfg", "sec", "data", "mem")]
     pod = make_pod(
         terminationGracePeriodSeconds=1,
         containers=[shell(script, env=[{"name": "WHO", "value": "me"}], volumeMounts=mounts)],
         volumes=[
             {"name": "cfg", "configMap": {"name": "c"}},
+            {"name": "sec", "secret": {"secretName": "s"}},
             {"name": "data", "emptyDir": {}},
             {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
@@ -80,6 +89,8 @@ async def test_a_pod_sees_what_it_was_given(world: NodeWorld) -> None:
     assert "10.64.0.1\tp\n" in log
     assert "tmpfs" in log
     assert "1024" in log
+    assert "hush" in log
+    assert [(directory / f"volumes/{name}").is_mount() for name in ("cfg", "sec", "mem")] == [False, True, True]
 
     stream = RecordedStream()
     asked = {"namespace": "default", "name": "p", "container": "a", "stdout": True, "stderr": True}
@@ -121,3 +132,25 @@ async def test_a_restarted_agent_leaves_containers_alone(world: NodeWorld) -> No
     await world.agent._pods.synced()
     after = world.pod()["status"]["containerStatuses"][0]
     assert after == before
+
+
+async def test_a_pods_containers_run_within_its_cgroup(world: NodeWorld) -> None:
+    limits = {"resources": {"limits": {"cpu": "500m", "memory": "32Mi"}}}
+    containers = [shell("sleep 3600", **limits), shell("sleep 3600", **limits, name="b")]
+    world.create(make_pod(terminationGracePeriodSeconds=1, containers=containers))
+    uid = (await world.until_phase("Running"))["metadata"]["uid"]
+    parent = world.agent.context.cgroups.parent(uid, "Guaranteed")
+    with sdk() as client:
+        for worker in world.agent.workers.values():
+            for container in worker.memory.containers:
+                assert client.containers.get(container.id).attrs["HostConfig"]["CgroupParent"] == parent
+    tree = CgroupTree()
+    assert len({name for name in tree.children(parent) if len(name) >= 64}) == 2, "named by their ids"
+    memory = Path("/sys/fs/cgroup" if tree.unified else "/sys/fs/cgroup/memory") / path_of(parent)
+    limit = memory / ("memory.max" if tree.unified else "memory.limit_in_bytes")
+    assert int(limit.read_text()) == 64 << 20
+    await world.restart()
+    await world.until(lambda: len(world.agent.workers) == 1)
+    world.delete(grace=1)
+    await world.until(lambda: not world.exists())
+    await world.until(lambda: world.agent.context.cgroups.pods() == set())

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from agents.node.files_disk import DiskFiles
+from agents.node.volumes import FileData
 from cli.containers import mounts_below
 
 
@@ -39,6 +40,21 @@ async def test_a_subpath_stays_what_it_was_when_mounted(tmp_path: Path) -> None:
         assert (first / "x").exists()
         assert files.sub_path("u", "c-0", "v", str(base), "old/x") != str(base / "old/x")
         assert len(mounts_below(tmp_path)) == 1, "the next attempt's takes the place of the last one's"
+    finally:
+        await files.remove("u")
+    assert mounts_below(tmp_path) == []
+
+
+async def test_what_is_secret_lies_in_memory_and_goes_with_its_pod(tmp_path: Path) -> None:
+    files = DiskFiles(tmp_path / "pods")
+    volume = Path(files.project("u", "v", {"k": FileData(b"secret")}, memory=True, group=None))
+    try:
+        assert subprocess.check_output(["stat", "-f", "-c", "%T", volume]) == b"tmpfs\n"  # noqa: ASYNC221
+        assert volume.stat().st_mode & 0o7777 == 0o755  # noqa: ASYNC240
+        again = DiskFiles(tmp_path / "pods")
+        again.project("u", "v", {"k": FileData(b"newer")}, memory=True, group=None)
+        assert (volume / "k").read_bytes() == b"newer"
+        assert mounts_below(tmp_path) == [volume], "an agent that comes back finds it"
     finally:
         await files.remove("u")
     assert mounts_below(tmp_path) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.node.ports import RuntimeFailure
+from agents.node.runtimes import images
 from agents.node.runtimes.docker import DockerRuntime
 from images.examples import BUSYBOX, busybox_layer
 from tests.integration.runtimes.test_contract import ended
@@ -104,3 +105,21 @@ async def test_a_reference_that_is_none(runtime: DockerRuntime) -> None:
     with pytest.raises(RuntimeFailure, match="invalid reference format") as caught:
         await runtime.pull("not an image")
     assert caught.value.reason == "InvalidImageName"
+
+
+async def test_a_registry_that_goes_silent(runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "STALLED_SECONDS", 1.0)
+    visitors: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: visitors.append(writer), "127.0.0.1", 0)
+    name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/some/image:1"
+    try:
+        with pytest.raises(RuntimeFailure) as caught:
+            await runtime.pull(name)
+    finally:
+        server.close()
+        for visitor in visitors:
+            visitor.close()
+        await asyncio.gather(*(visitor.wait_closed() for visitor in visitors), return_exceptions=True)
+    assert visitors, "it was asked"
+    assert caught.value.reason == "ErrImagePull"
+    assert caught.value.message.startswith(f'Cancel pulling image "{name}" because of no progress for 1s')

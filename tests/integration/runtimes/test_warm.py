@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.node.ports import NetworkFailure, PodAddresses, SandboxSpec, State
+from agents.node.network_port import NetworkFailure, PodAddresses
+from agents.node.ports import SandboxSpec, State
 from agents.node.runtimes.docker import DockerRuntime
 from tests.integration.runtimes.test_contract import FOREVER
 from tests.support.docker import Pod, docker_runtime, output, sdk

@@ -385,27 +385,6 @@ async def test_event_that_the_store_has_forgotten_is_not_found(tmp_path: Path) -
             assert await api.refused(method, f"{url}/e", body, MERGE_PATCH if body else JSON) == told
 
 
-async def test_reviews_of_oneself(tmp_path: Path) -> None:
-    access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    may = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}}
-    async with running(tmp_path) as api:
-        jane = Cluster(api.server, NOBODY)
-        assert (await api.ok("POST", access, may))["status"] == {"allowed": True}
-        assert (await jane.ok("POST", access, may))["status"] == {"allowed": False}
-        look = {"spec": {"nonResourceAttributes": {"verb": "get", "path": "/version"}}}
-        assert (await jane.ok("POST", access, look))["status"] == {"allowed": True}
-        who = await jane.ok("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
-        assert who["status"] == {"userInfo": {"username": "jane", "groups": ["system:authenticated"]}}
-        assert (await api.refused("POST", access, {"spec": {}}))[2] == (
-            'SelfSubjectAccessReview.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: '
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        )
-        assert (await api.refused("GET", access))[0] == 405
-        assert (await api.refused("DELETE", f"{access}/x"))[0] == 405
-        listed = await api.ok("GET", "/apis/authorization.k8s.io/v1")
-        assert [(r["name"], r["verbs"]) for r in listed["resources"]] == [("selfsubjectaccessreviews", ["create"])]
-
-
 async def test_only_a_services_own_reservations_are_freed_with_it(tmp_path: Path) -> None:
     """A server that stalled between deleting a Service and freeing its address may find that another has it by now."""
     services = "/api/v1/namespaces/default/services"

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from agents.node.runtimes.fake import Behaviour, Policy
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from agents.node.volumes import FileData
 from mesh.objects.kinds import CONFIGMAPS, SECRETS, SERVICES
 from tests.support.node_world import NodeWorld, conditions, make_pod, node_world, state_of

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import tracemalloc
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
+from agents.node.checkpoints import Checkpoint, DiskCheckpoints, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
-from agents.node.ports import SandboxSpec
-from agents.node.runtimes.fake import Behaviour, Policy
+from agents.node.network_port import NetworkFailure
+from agents.node.ports import ContainerStatus, SandboxSpec, State
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Behaviour, Policy
+from agents.node.termination_message import last_words
 from mesh.api.port import Request, WatchEvent
-from mesh.objects.kinds import PODS, SECRETS
+from mesh.objects.kinds import PODS, SECRETS, SERVICES
 from mesh.objects.meta import Key, uid_of
-from tests.support.node_world import NodeTransport, NodeWorld, make_pod, node_world, state_of
+from tests.support.node_world import Addresses, LoopClock, NodeTransport, NodeWorld, make_pod, node_world, state_of
 
 pytestmark = pytest.mark.looptime
 
@@ -137,3 +143,81 @@ async def test_a_pull_secret_that_makes_no_sense_is_as_none(content: bytes) -> N
         world.create(make_pod(imagePullSecrets=[{"name": "s"}]))
         await world.until(lambda: state_of(world.pod()).get("waiting", {}).get("reason") == "ErrImagePull")
         assert world.model.get(SECRETS, Key("default", "s"))
+
+
+class StuckNetwork(Addresses):
+    """Nothing of an earlier agent's can be given back."""
+
+    async def retain(self, sandbox_ids: frozenset[str]) -> None:
+        raise NetworkFailure("No space left on device")
+
+
+async def test_an_agent_starts_although_addresses_cannot_be_given_back() -> None:
+    world = NodeWorld()
+    world.network = StuckNetwork()
+    await world.start()
+    try:
+        world.create(make_pod())
+        await world.until_phase("Running")
+    finally:
+        await world.stop()
+
+
+class Talkative(FakeRuntime):
+    """Containers whose last lines are very long."""
+
+    async def logs(self, *args: Any, **more: Any) -> AsyncIterator[tuple[int, bytes]]:
+        for number in range(64):
+            yield 1, bytes([number]) * (1 << 20)
+
+
+async def test_last_words_take_little_memory() -> None:
+    container = {"name": "a", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    ended = ContainerStatus("c", "s", "u", "a", 0, State.EXITED, "i", "i", exit_code=1)
+    tracemalloc.start()
+    try:
+        words = await last_words(MemoryFiles(), Talkative(LoopClock()), "u", container, ended)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert words == "?" * 2048
+    assert peak < 8 << 20
+
+
+async def test_a_container_restarted_with_no_broker_in_reach_knows_the_services() -> None:
+    async with node_world(Policy(behave=lambda _: Behaviour(runs=30))) as world:
+        for name, namespace, address in (
+            ("kubernetes", "default", "10.96.0.1"),
+            ("db", "default", "10.96.0.7"),
+            ("far", "other", "10.96.0.8"),
+            ("headless", "default", "None"),
+        ):
+            spec = {"clusterIP": address, "ports": [{"name": "sql", "port": 5432, "targetPort": 1}], "selector": {}}
+            world.model.create(SERVICES, {"metadata": {"name": name, "namespace": namespace}, "spec": spec})
+        world.create(make_pod())
+        await world.until_phase("Running")
+        before = dict(newest(world).spec.environment)
+        assert {before["KUBERNETES_SERVICE_HOST"], before["DB_SERVICE_HOST"]} == {"10.96.0.1", "10.96.0.7"}
+        await world.until(lambda: len(world.checkpoints.load_node("services") or ()) == 3, within=20)
+        world.transport.down = True
+        await world.restart()
+        await world.until(lambda: newest(world).spec.attempt == 1)
+        assert dict(newest(world).spec.environment) == before
+
+
+def newest(world: NodeWorld) -> Any:
+    """The container that was made last."""
+    return list(world.runtime._containers.values())[-1]
+
+
+async def test_what_a_node_keeps_on_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    disk = DiskCheckpoints(tmp_path / "checkpoints")
+    assert disk.load_node("images") is None
+    await disk.save("u", Checkpoint(make_pod()))
+    await disk.save_node("images", ["a"])
+    await disk.save_node("services", [])
+    again = DiskCheckpoints(tmp_path / "checkpoints")
+    assert (again.load_node("images"), again.load_node("services"), set(again.load())) == (["a"], [], {"u"})
+    (tmp_path / "checkpoints/node/images.json").write_text("half of")
+    assert again.load_node("images") is None
+    assert "checkpoint.unreadable file=images.json" in caplog.text

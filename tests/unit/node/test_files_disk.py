@@ -18,13 +18,15 @@ def files(tmp_path: Path) -> DiskFiles:
 
 
 def test_projected_files_are_swapped_at_once(files: DiskFiles) -> None:
-    target = Path(files.project("u", "v", {"a": FileData(b"1", 0o600), "d/b": FileData(b"2")}, group=None))
+    target = Path(
+        files.project("u", "v", {"a": FileData(b"1", 0o600), "d/b": FileData(b"2")}, memory=False, group=None)
+    )
     before = (target / "..data").readlink()
     assert ((target / "a").read_bytes(), (target / "d/b").read_bytes()) == (b"1", b"2")
     assert (target / "a").stat().st_mode & 0o777 == 0o600
-    files.project("u", "v", {"a": FileData(b"1", 0o600), "d/b": FileData(b"2")}, group=None)
+    files.project("u", "v", {"a": FileData(b"1", 0o600), "d/b": FileData(b"2")}, memory=False, group=None)
     assert (target / "..data").readlink() == before, "nothing changed, nothing is written"
-    files.project("u", "v", {"c": FileData(b"3")}, group=None)
+    files.project("u", "v", {"c": FileData(b"3")}, memory=False, group=None)
     assert sorted(p.name for p in target.iterdir() if not p.name.startswith("..")) == ["c"]
     assert (target / "c").read_bytes() == b"3"
     assert not (target / before).exists()
@@ -33,7 +35,7 @@ def test_projected_files_are_swapped_at_once(files: DiskFiles) -> None:
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x"])
 def test_a_projected_path_cannot_leave_its_volume(files: DiskFiles, path: str) -> None:
     with pytest.raises(VolumeError, match="invalid path"):
-        files.project("u", "v", {path: FileData(b"")}, group=None)
+        files.project("u", "v", {path: FileData(b"")}, memory=False, group=None)
 
 
 @pytest.mark.parametrize("sub", ["out/pods", "../x", "/etc", "a\0b"])
@@ -86,7 +88,7 @@ def test_hostpath_types(files: DiskFiles, tmp_path: Path, kind: str, words: str)
 
 
 async def test_removal_leaves_nothing(files: DiskFiles) -> None:
-    files.project("u", "v", {"a": FileData(b"1")}, group=None)
+    files.project("u", "v", {"a": FileData(b"1")}, memory=False, group=None)
     Path(files.termination_file("u", "c", 0)).write_text("bye")  # noqa: ASYNC240
     assert files.read_termination("u", "c", 0) == "bye"
     files.mark_prepared("u")
@@ -100,20 +102,20 @@ def test_an_update_removes_nothing_outside_its_volume(files: DiskFiles, tmp_path
     """Whatever `..data` leads to: a container that could write to the volume chose it."""
     victim = tmp_path / "victim"
     victim.mkdir()
-    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, memory=False, group=None))
     (target / "..data").unlink()
     (target / "..data").symlink_to(victim)
-    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    files.project("u", "v", {"a": FileData(b"2")}, memory=False, group=None)
     assert victim.is_dir()
     assert (target / "a").read_bytes() == b"2"
 
 
 def test_an_interrupted_update_is_finished(files: DiskFiles) -> None:
     """Killed after `..data` was swung over, before users' links were made; and killed while it was filling."""
-    target = Path(files.project("u", "v", {"a": FileData(b"1")}, group=None))
+    target = Path(files.project("u", "v", {"a": FileData(b"1")}, memory=False, group=None))
     (target / "a").unlink()
     (target / "..half").mkdir()
-    files.project("u", "v", {"a": FileData(b"1")}, group=None)
+    files.project("u", "v", {"a": FileData(b"1")}, memory=False, group=None)
     assert (target / "a").read_bytes() == b"1"
-    files.project("u", "v", {"a": FileData(b"2")}, group=None)
+    files.project("u", "v", {"a": FileData(b"2")}, memory=False, group=None)
     assert len([p for p in target.iterdir() if p.name.startswith("..")]) == 2, "..data and what it leads to"

@@ -6,14 +6,15 @@ import asyncio
 import errno
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 import pytest
 
+from agents.node.cgroups.kill import CgroupKiller
 from agents.node.fence import FenceFiles, Guarded, boottime, watch
 from agents.node.fence_guard import WatchdogFence
-from agents.node.fence_kill import CgroupKiller
 from mesh.clock import SystemClock
 
 PODS = Guarded(1.0, {"u": "/covey/podu"})
@@ -95,7 +96,7 @@ def test_the_watchdog_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
     handle = os.open(files.lock, os.O_CREAT | os.O_RDWR)
     write, stage = FenceFiles.write_fenced, Stage(files)
 
-    def write_fenced(self: FenceFiles, uids: list[str]) -> None:
+    def write_fenced(self: FenceFiles, uids: Iterable[str]) -> None:
         if stage.calls < 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(self, uids)
@@ -106,7 +107,7 @@ def test_the_watchdog_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
         watch(files, stage, handle)
     finally:
         os.close(handle)
-    assert files.read_fenced() == ["u"], "told once there was room"
+    assert files.read_fenced() == {"u"}, "told once there was room"
 
 
 def test_the_fence_clock_moves_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +166,14 @@ async def test_a_watchdog_that_was_killed_comes_back(tmp_path: Path) -> None:
     os.kill(second, signal.SIGKILL)
     assert fence._watchdog is not None
     fence._watchdog.wait()
+
+
+def test_a_note_that_is_written_while_another_is_removed_stays(tmp_path: Path) -> None:
+    """The watchdog ends a second pod between the agent's look at the first and its forgetting it."""
+    watchdog, fence = FenceFiles(tmp_path), WatchdogFence(tmp_path, 8.0, SystemClock())
+    watchdog.write_fenced(["a"])
+    seen = fence.fenced()
+    watchdog.write_fenced(["b"])
+    for uid in seen:
+        fence.forget(uid)
+    assert fence.fenced() == {"b"}

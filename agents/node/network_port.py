@@ -1,0 +1,36 @@
+"""The port to the pod network. Real and fake adapters (`agents.network`) pass the same suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.errors import CoveyError
+
+
+@dataclass(frozen=True, slots=True)
+class PodAddresses:
+    """A pod's addresses, the primary family first: ("10.64.1.7",)."""
+
+    addresses: tuple[str, ...]
+
+
+class NetworkFailure(CoveyError):
+    """A sandbox could not be wired: no free address, its namespace is gone, or the kernel refused. Worth a retry."""
+
+
+class PodNetwork(Protocol):
+    """Gives sandboxes their interface and address. Idempotent: asked again for the same sandbox, answers the same.
+
+    `attach` raises `NetworkFailure`."""
+
+    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+        """Wire the network namespace at path `netns` as eth0; returns its addresses. They stay the sandbox's own, over
+        restarts of the agent, until `detach`."""
+
+    async def detach(self, sandbox_id: str) -> None:
+        """Release what `attach` made; a vanished namespace or sandbox is fine."""
+
+    async def retain(self, sandbox_ids: frozenset[str]) -> None:
+        """Release everything that belongs to sandboxes not named: called after a restart with what really exists. Raises
+        `NetworkFailure`."""
