@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,20 +27,10 @@ def test_for_ever(something):
 
 def test_a_terminated_run_tears_its_fixtures_down(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(_TESTS)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-s",
-        "-c",
-        "/dev/null",
-        "-p",
-        "no:asyncio",
-        "-p",
-        "tests.support.ending",
-        str(tmp_path),
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    command = [sys.executable, "-m", "pytest", "-s", "-c", "/dev/null", "-p", "tests.support.ending", str(tmp_path)]
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=alone, stderr=pipe, stdout=nowhere, text=True) as run:
         assert run.stderr is not None
         try:
             assert run.stderr.readline() == "running\n"
