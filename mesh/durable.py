@@ -21,6 +21,15 @@ def write_private(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def update_private(path: Path, data: bytes) -> bool:
+    """As `write_private`, unless the file holds the data already; returns whether it had to be written."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return False
+    write_private(path, data)
+    return True
+
+
 def create_private(path: Path, data: bytes) -> None:
     """As `write_private`, but a file that is there stays: of several who create it at once, one does."""
     with _draft(path, data) as draft, contextlib.suppress(FileExistsError):

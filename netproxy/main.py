@@ -22,7 +22,7 @@ from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.meta import Key, key_of, labels_of, namespace_of
 from mesh.objects.types import Object
 from netproxy import sysctls
-from netproxy.backend import Backend
+from netproxy.backend import Backend, KernelRefused
 from netproxy.cluster import MARK, Cluster
 from netproxy.conntrack import Conntrack
 from netproxy.forwarding import Forwarding
@@ -60,18 +60,16 @@ async def run(config: ProxyConfig) -> None:
         await bus.close()
 
 
-async def cleanup(config: ProxyConfig) -> None:
-    """Remove everything that a proxy of any mode wrote to this network namespace, and nothing else."""
-    cluster = cluster_of(config.network)
-    for mode, tools in _TOOLS.items():
-        if not all(shutil.which(tool) for tool in tools):
+async def cleanup(modes: Iterable[str], cluster: Cluster) -> None:
+    """Remove everything that proxies of these modes wrote to this network namespace, and nothing else."""
+    for mode in modes:
+        if not all(shutil.which(tool) for tool in _TOOLS[mode]):
             continue
         backend = make_backend(mode, cluster)
         try:
             await backend.cleanup()
         finally:
             backend.close()
-    await _forwarding(cluster).cleanup()
 
 
 async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backend, cluster: Cluster) -> None:
@@ -96,7 +94,18 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         slices.add_handler(lambda old, new: _ring(proxier.wake, old, new, _service_key))
         nodes.add_handler(lambda _, new: proxier.set_node(_view(config.node, new)))
         log.info("proxy.started node=%s mode=%s", config.node, config.mode)
+        tasks.create_task(_succeed(config.mode, proxier, cluster))
         await proxier.run()
+
+
+async def _succeed(mode: str, proxier: Proxier, cluster: Cluster) -> None:
+    """Clear away what a proxy of another mode left, once ours is in place: for a moment both are, and a connection
+    follows whichever it meets first, which is all the same."""
+    await proxier.in_charge.wait()
+    try:
+        await cleanup([other for other in MODES if other != mode], cluster)
+    except KernelRefused as error:  # the next start tries again; until then both say the same, or the other is stale
+        log.warning("proxy.leftovers mode=%s reason=%s", mode, error)
 
 
 def cluster_of(network: NetworkConfig) -> Cluster:
@@ -125,6 +134,7 @@ def make_backend(mode: str, cluster: Cluster) -> Backend:
 
 _TOOLS = {"nftables": ("nft",), "iptables": ("iptables-save", "iptables-restore")}
 """The programs that each mode runs."""
+MODES = tuple(_TOOLS)
 
 
 def _require(*tools: str) -> None:

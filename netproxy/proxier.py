@@ -77,6 +77,8 @@ class Proxier:
         self._doorbell = asyncio.Event()
         self._must_sync = True
         self.statistics = Statistics()
+        self.in_charge = asyncio.Event()
+        """Set once the back end holds all rules."""
 
     def wake(self, service: Key) -> None:
         """A Service or one of its EndpointSlices changed."""
@@ -150,6 +152,7 @@ class Proxier:
         await self._guard.ensure()
         written = await self._backend.sync(self.table.rules)
         self._must_sync = False
+        self.in_charge.set()
         self.statistics.full_syncs += 1
         return written
 

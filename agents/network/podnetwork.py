@@ -6,6 +6,7 @@ All state lives in the kernel and in the ledger file; this object can be thrown 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from agents.network.addresses import Exhausted, Ledger
 from agents.network.items import PROTOCOL_PODS, Item, Up
 from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
-from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
+from agents.network.pods import NOTHING, Observed, Plan, Wiring, in_pod, on_node, plan_attach
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure, PodAddresses
 from mesh import netns as namespaces
@@ -98,7 +99,7 @@ class KernelPodNetwork:
             wiring = Wiring(sandbox_id, netns, given, self._node_addresses, self._mtu)
             with Netlink() as kernel:
                 plan = plan_attach(wiring, _observe(kernel, wiring))
-                kernel.apply(plan.node)
+                _apply_on_node(kernel, wiring, plan)
                 if plan.pod:
                     with namespaces.within(netns), Netlink() as inside:
                         inside.apply(plan.pod)
@@ -136,6 +137,19 @@ class KernelPodNetwork:
             self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
         except (KernelRefusal, OSError) as error:
             raise NetworkFailure(f"failed to tear down the network of earlier sandboxes: {error}") from error
+
+
+def _apply_on_node(kernel: Netlink, wiring: Wiring, plan: Plan) -> None:
+    """The node's side of a plan. An eth0 that is in the pod already leads into a namespace that was the node's before
+    it was made anew, and lives on for as long as some process is in it."""
+    try:
+        kernel.apply(plan.node)
+    except KernelRefusal as error:
+        if error.errno != errno.EEXIST:
+            raise
+        with namespaces.within(wiring.netns), Netlink() as inside:
+            inside.remove_links([names.POD_INTERFACE])
+        kernel.apply(plan.node)
 
 
 def _sandboxes_in(kernel: Netlink) -> dict[str, str]:

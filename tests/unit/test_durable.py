@@ -17,11 +17,21 @@ from cli.cluster import Cluster, NodeSpec, read_cluster, save_cluster
 from cli.layout import Layout
 from controlplane.apiserver import pki
 from mesh.bus.identities import load_identities, load_signer
-from mesh.durable import create_private, write_private
+from mesh.durable import create_private, update_private, write_private
 
 
 class Crash(BaseException):
     """The power is cut here."""
+
+
+def test_a_file_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node-1.json"
+    assert update_private(path, b"one")
+    written = path.stat().st_ino
+    assert not update_private(path, b"one")
+    assert path.stat().st_ino == written
+    assert update_private(path, b"other")
+    assert path.read_bytes() == b"other"
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

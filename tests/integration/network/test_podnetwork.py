@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.network import ledger_file, names
-from agents.network.machine import node_netns
+from agents.network.machine import node_netns, raise_nodes
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure
@@ -85,6 +85,19 @@ async def test_a_sandbox_with_a_new_namespace_keeps_its_address(node, tmp_path):
             assert await pods.attach(sandbox, str(new)) == first
             assert pings(node[0], new)
             assert "eth0" not in sh("ip link", old)
+
+
+async def test_pods_are_wired_anew_when_the_nodes_namespace_was_deleted_and_made_anew(node, tmp_path):
+    sandbox = unique("s")
+    address, path, topology = node
+    with namespace() as pod, path.open():  # a process of the old namespace keeps it, and its end of the pod's link
+        async with network(node, tmp_path) as pods:
+            first = await pods.attach(sandbox, str(pod))
+        sh(f"ip netns delete {path.name}")
+        raise_nodes(topology)
+        async with network(node, tmp_path) as pods:
+            assert await pods.attach(sandbox, str(pod)) == first
+            assert pings(address, pod)
 
 
 @pytest.mark.parametrize("ledger_survives", [True, False])
