@@ -15,6 +15,7 @@ from netproxy.commands import run
 
 CHAIN = "COVEY-FORWARD"
 _HOOK = f'-A FORWARD -m comment --comment "covey: traffic of pods and Services" -j {CHAIN}'
+_REFUSING = " -j COVEY-FILTER"
 
 
 def accepts(pod_cidrs: Sequence[str], service_cidrs: Sequence[str], mark: int) -> list[str]:
@@ -32,22 +33,24 @@ class Forwarding:
         self._rules = accepts(pod_cidrs, service_cidrs, mark)
 
     async def ensure(self) -> None:
-        """Hook in wherever FORWARD does not simply accept everything, and where that is not done already."""
-        for tool in _tools():
+        """Hook in wherever FORWARD does not simply accept everything, and ahead of whatever has come before us since."""
+        for tool in flavours("filter"):
             lines = (await run(tool, "-S")).splitlines()
-            others = [r for r in lines if r.startswith("-A FORWARD") and r != _HOOK]
-            if "-P FORWARD ACCEPT" in lines and not others:
+            forward = [r for r in lines if r.startswith("-A FORWARD ")]
+            # What has no backends must be refused before it is let through (iptables mode; nftables refuses earlier).
+            first = [*(r for r in forward if r.endswith(_REFUSING)), _HOOK]
+            if "-P FORWARD ACCEPT" in lines and set(forward) <= set(first):
                 continue
             ours = [r for r in lines if r.startswith(f"-A {CHAIN} ")]
-            if ours == self._rules and _HOOK in lines:
+            if ours == self._rules and forward[: len(first)] == first and forward.count(_HOOK) == 1:
                 continue
-            unhook = [_HOOK.replace("-A", "-D", 1)] * lines.count(_HOOK)
-            hook = _HOOK.replace("-A FORWARD", "-I FORWARD 1", 1)
-            await _restore(tool, [f":{CHAIN} - [0:0]", *unhook, *self._rules, hook])
+            unhook = [r.replace("-A", "-D", 1) for r in forward if r in first]
+            hook = [r.replace("-A FORWARD", f"-I FORWARD {n}", 1) for n, r in enumerate(first, 1)]
+            await _restore(tool, [f":{CHAIN} - [0:0]", *unhook, *self._rules, *hook])
 
     async def cleanup(self) -> None:
         """Remove hook and chain."""
-        for tool in _tools():
+        for tool in flavours("filter"):
             lines = (await run(tool, "-S")).splitlines()
             unhook = [_HOOK.replace("-A", "-D", 1)] * lines.count(_HOOK)
             if f"-N {CHAIN}" in lines:
@@ -59,13 +62,13 @@ async def _restore(tool: str, lines: list[str]) -> None:
     await run(f"{tool}-restore", "--noflush", "-w", "5", stdin=script)
 
 
-def _tools() -> list[str]:
-    """The iptables flavours that have a filter table here. Merely asking the legacy one would load its modules and make
-    its tables."""
+def flavours(table: str) -> list[str]:
+    """The iptables flavours that have this table here. Merely asking the legacy one would load its modules and make its
+    tables."""
     found = []
     if shutil.which("iptables-nft"):
         found.append("iptables-nft")
     legacy = Path("/proc/net/ip_tables_names")
-    if shutil.which("iptables-legacy") and legacy.exists() and "filter" in legacy.read_text().split():
+    if shutil.which("iptables-legacy") and legacy.exists() and table in legacy.read_text().split():
         found.append("iptables-legacy")
     return found

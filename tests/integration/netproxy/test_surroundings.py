@@ -12,6 +12,7 @@ import pytest
 from netproxy import sysctls
 from netproxy.cluster import MARK, Cluster
 from netproxy.forwarding import Forwarding
+from netproxy.iptables.backend import IptablesBackend
 from netproxy.model import NodeView, rules_of
 from netproxy.nftables.backend import NftablesBackend
 from tests.support.service_world import ADDRESSES, World
@@ -71,6 +72,43 @@ async def test_services_work_where_forward_drops(world: World, flavour: str) -> 
         "-P OUTPUT ACCEPT",
         "-A FORWARD -i nothing -j ACCEPT",
     ]
+    backend.close()
+
+
+@pytest.mark.parametrize("flavour", ["iptables-nft", "iptables-legacy"])
+async def test_acceptance_goes_ahead_of_what_came_before_it(world: World, flavour: str) -> None:
+    backend = NftablesBackend(CLUSTER)
+    await backend.sync(rules_of(service(), [slice_of("web", [REMOTE])], NodeView("node")))
+    tool(flavour, "-P", "FORWARD", "DROP")
+    forwarding = Forwarding(CLUSTER.pod_cidrs, CLUSTER.service_cidrs, MARK)
+    await forwarding.ensure()
+    assert (await world.tcp("pod-a", "10.96.0.20", 80))[0] == "pod-c"
+    tool(flavour, "-I", "FORWARD", "-j", "DROP")
+    with pytest.raises(TimeoutError):
+        await world.tcp("pod-a", "10.96.0.20", 80, timeout=0.3)
+    await forwarding.ensure()
+    assert (await world.tcp("pod-a", "10.96.0.20", 80))[0] == "pod-c"
+    assert tool(flavour, "-S").count("-j COVEY-FORWARD") == 1
+    backend.close()
+
+
+@pytest.mark.parametrize("flavour", ["iptables-nft", "iptables-legacy"])
+async def test_what_has_no_backends_is_refused_before_pods_are_let_through(world: World, flavour: str) -> None:
+    """Nothing else would refuse an external address: it is outside the range of Services."""
+    backend = IptablesBackend(CLUSTER, flavour)
+    await backend.sync(rules_of(service(externalIPs=["203.0.113.7"]), [slice_of("web", [])], NodeView("node")))
+    tool(flavour, "-P", "FORWARD", "DROP")
+    tool(flavour, "-I", "FORWARD", "-s", "10.64.0.0/16", "-j", "ACCEPT")
+    forwarding = Forwarding(CLUSTER.pod_cidrs, CLUSTER.service_cidrs, MARK)
+    for _ in range(2):
+        await forwarding.ensure()
+        with pytest.raises(ConnectionRefusedError):
+            await world.tcp("pod-a", "203.0.113.7", 80)
+    assert (await world.tcp("pod-a", ADDRESSES["pod-b"], 8080))[0] == "pod-b"
+    await backend.cleanup()
+    await forwarding.ensure()
+    await forwarding.cleanup()
+    assert "COVEY" not in tool(flavour, "-S")
     backend.close()
 
 

@@ -104,13 +104,18 @@ def test_nftables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
 @given(st.lists(worlds(), min_size=1, max_size=5))
 def test_iptables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
     contents, old = iptables.Contents(CLUSTER), {}
-    chains: dict[str, tuple[str, ...]] = {}
+    kernel = dict(contents.chains)
     for new in steps:
         delta = contents.apply(diff(old, new))
-        chains = {n: r for n, r in {**chains, **delta.nat.chains}.items() if n not in delta.nat.drop}
-        whole = iptables.Contents(CLUSTER, new)
-        assert chains == whole.chains == contents.chains
-        assert contents.lines == whole.lines
+        for place in delta.drop:
+            del kernel[place]
+        for place, rules in delta.write.items():
+            assert kernel.get(place) != rules
+            kernel[place] = rules
+        assert kernel == iptables.Contents(CLUSTER, new).chains == contents.chains
+        for place, rules in kernel.items():
+            targets = {rule.rpartition(" -j ")[2] for rule in rules}
+            assert {t for t in targets if t.startswith("COVEY-")} <= {p.chain for p in kernel if p.table == place.table}
         old = new
 
 

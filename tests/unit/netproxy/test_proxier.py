@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -46,9 +46,12 @@ class Journal:
         self.refuse = 0
         self.slow = 0.0
         self.untouched = True
+        self.looks = 0
+        self.look: Callable[[], None] = lambda: None
 
     async def sync(self, rules: Rules) -> int:
         await self._call(f"sync {len(rules)}")
+        self.untouched = True
         return len(rules)
 
     async def apply(self, changes: Changes) -> int:
@@ -63,6 +66,8 @@ class Journal:
             raise KernelRefused("no")
 
     async def intact(self) -> bool:
+        self.looks += 1
+        self.look()
         return self.untouched
 
     async def cleanup(self) -> None:
@@ -85,8 +90,11 @@ class Flows:
 
 
 class Guard:
+    def __init__(self) -> None:
+        self.ensured = 0
+
     async def ensure(self) -> None:
-        pass
+        self.ensured += 1
 
 
 class Setting:
@@ -94,14 +102,14 @@ class Setting:
         names = [f"s{i}" for i in range(count)]
         self.services = Held(*(service(n, address=f"10.96.0.{i}", protocol="UDP") for i, n in enumerate(names)))
         self.slices = Held(*(slice_of(n, [endpoint("10.64.0.2")], protocol="UDP") for n in names))
-        self.journal, self.flows = Journal(), Flows()
+        self.journal, self.flows, self.guard, self.clock = Journal(), Flows(), Guard(), ManualClock()
         self.proxier = Proxier(
             services=self.services,
             slices=self.slices,
             backend=self.journal,
             flows=self.flows,
-            guard=Guard(),
-            clock=ManualClock(),
+            guard=self.guard,
+            clock=self.clock,
         )
 
     def move(self, name: str, address: str) -> None:
@@ -177,9 +185,31 @@ async def test_foreign_changes_are_found_and_undone() -> None:
     setting = Setting()
     with setting.running():
         await asyncio.sleep(0.1)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3"], 1)
         setting.journal.untouched = False
-        await asyncio.sleep(10.5)
+        await asyncio.sleep(1.5)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3", "sync 3"], 2)
+        await asyncio.sleep(5)
         assert setting.journal.calls == ["sync 3", "sync 3"]
+
+
+async def test_foreign_changes_are_found_while_services_change_all_the_time() -> None:
+    setting = Setting()
+    with setting.running():
+        await asyncio.sleep(0.1)
+        setting.journal.untouched = False
+        for number in range(20):
+            setting.move("s0", f"10.64.0.{3 + number}")
+            await asyncio.sleep(0.1)
+        assert setting.journal.calls.count("sync 3") == 2
+
+
+async def test_looking_takes_a_small_share_of_the_time() -> None:
+    setting = Setting()
+    setting.journal.look = lambda: setting.clock.advance(3.0)
+    with setting.running():
+        await asyncio.sleep(300)
+        assert setting.journal.looks == 2
 
 
 async def test_a_new_zone_concerns_every_service() -> None:
