@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mesh.clock import SystemClock
@@ -27,9 +27,8 @@ from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from netproxy.backend import Backend
 from netproxy.cluster import Cluster
-from netproxy.flows import Flow
 from netproxy.iptables.backend import IptablesBackend
-from netproxy.model import NodeView, Rules
+from netproxy.model import Frontend, NodeView, Rules
 from netproxy.nftables.backend import NftablesBackend
 from netproxy.proxier import Proxier
 
@@ -63,12 +62,7 @@ class Held:
 class NoFlows:
     """No flow ever runs here."""
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        """Plan, but delete nothing."""
-        for _ in flows:
-            pass
-
-    async def reconcile(self, rules: Rules) -> None:
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None) -> None:
         """Nothing to reconcile."""
 
 
@@ -165,11 +159,12 @@ async def measure(mode: str, services: int, per_service: int, changes: int) -> d
 
 
 async def passes(proxier: Proxier, count: int, loop: asyncio.Task[None]) -> None:
-    """Wait until the loop has made `count` passes, or has failed."""
+    """Wait until the loop has made `count` passes, or has failed. It times its passes itself; looking all the time would
+    take the core from it."""
     while proxier.statistics.passes < count:
         if loop.done():
             loop.result()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)
 
 
 def backend_of(mode: str) -> Backend:

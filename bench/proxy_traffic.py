@@ -34,8 +34,10 @@ from tests.support.services import endpoint, service, slice_of
 
 REQUESTS = 100
 """Latencies of one target in one round, of which the median counts."""
-VOLUME = 48 << 20
-"""Bytes received from one target in one round."""
+VOLUME = 2 << 20
+"""Bytes received from one target at a time."""
+VOLUMES = 50
+"""How often in one round; the median counts."""
 CLUSTER_IP, NODE_PORT = "10.96.200.20", 30080
 TARGETS = {
     "pod": (ADDRESSES["pod-a"], PORT),
@@ -99,6 +101,7 @@ def one_round(rng: random.Random) -> Iterator[tuple[str, dict[str, float]]]:
     fresh: dict[str, list[float]] = {name: [] for name in TARGETS}
     asked: dict[str, list[float]] = {name: [] for name in TARGETS}
     kept: dict[str, list[float]] = {name: [] for name in TARGETS}
+    flooded: dict[str, list[float]] = {name: [] for name in TARGETS}
     names = list(TARGETS)
     with contextlib.ExitStack() as stack:
         standing = {name: stack.enter_context(connect(target)) for name, target in TARGETS.items()}
@@ -115,11 +118,12 @@ def one_round(rng: random.Random) -> Iterator[tuple[str, dict[str, float]]]:
                 asked[name].append(answered - began)
             for name in names:
                 kept[name].append(_timed(lambda name=name: ping(standing[name])))  # type: ignore[misc]
-        rng.shuffle(names)
-        flooded = {name: _timed(lambda name=name: receive(standing[name])) for name in names}  # type: ignore[misc]
-    for quantity, latencies in zip(QUANTITIES, (fresh, asked, kept), strict=False):
-        yield quantity, {name: statistics.median(values) for name, values in latencies.items()}
-    yield QUANTITIES[-1], flooded
+        for _ in range(VOLUMES):
+            rng.shuffle(names)
+            for name in names:
+                flooded[name].append(_timed(lambda name=name: receive(standing[name])))  # type: ignore[misc]
+    for quantity, samples in zip(QUANTITIES, (fresh, asked, kept, flooded), strict=True):
+        yield quantity, {name: statistics.median(values) for name, values in samples.items()}
 
 
 def _timed(what: Callable[[], None]) -> float:

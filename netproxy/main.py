@@ -115,7 +115,7 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         services=services,
         slices=slices,
         backend=backend,
-        flows=Conntrack(config.addresses),
+        flows=Conntrack(cluster.service_cidrs),
         guard=_forwarding(cluster),
         clock=SystemClock(),
     )

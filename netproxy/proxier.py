@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,8 @@ from mesh.clock import Clock
 from mesh.objects.meta import Key, key_of
 from mesh.plan.controller import Cache
 from netproxy.backend import Backend, KernelRefused
-from netproxy.flows import Flow, stale_flows
-from netproxy.model import NodeView, Rules, rules_of
+from netproxy.flows import affected
+from netproxy.model import Frontend, NodeView, Rules, rules_of
 from netproxy.plan import Changes, RuleTable
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,8 @@ _RETRY_SECONDS = (0.5, 30.0)
 class Flows(Protocol):
     """Connection tracking, as far as the proxy touches it."""
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        """Delete these flows."""
-
-    async def reconcile(self, rules: Rules) -> None:
-        """Delete every flow that is led to what is no backend of its frontend."""
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None) -> None:
+        """Delete every flow to these frontends (None: to any Service) that is led to what is no backend of theirs."""
 
 
 class Guard(Protocol):
@@ -129,10 +126,9 @@ class Proxier:
             # The table has moved on, the kernel has not: only a full sync brings them together.
             self._must_sync = True
             raise
-        if first:
-            await self._flows.reconcile(self.table.rules)
-        else:
-            await self._flows.forget(stale_flows(changes))
+        frontends = None if first else affected(changes)
+        if frontends is None or frontends:
+            await self._flows.reconcile(self.table.rules, frontends)
         self.statistics.passes += 1
         self.statistics.written += written
         if dirty:

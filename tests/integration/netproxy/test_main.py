@@ -60,7 +60,7 @@ async def proxying(config: ProxyConfig, model: ApiModel) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables"])
 async def test_services_follow_the_api_through_restarts(world: World, mode: str) -> None:
-    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS, mode=mode)
+    config = ProxyConfig(node="node", bus=BUS, mode=mode)
     model = ApiModel()
     model.create(SERVICES, service())
     model.create(ENDPOINTSLICES, slice_of("web", [A]))
@@ -86,7 +86,7 @@ async def test_another_mode_takes_over_and_leaves_nothing_of_the_one_before(worl
     model = ApiModel()
     model.create(SERVICES, service())
     model.create(ENDPOINTSLICES, slice_of("web", [A]))
-    legacy = IptablesBackend(cluster_of(ProxyConfig(node="node", addresses=[], bus=BUS).network), "iptables-legacy")
+    legacy = IptablesBackend(cluster_of(ProxyConfig(node="node", bus=BUS).network), "iptables-legacy")
     await legacy.sync({})
     legacy.close()
 
@@ -102,7 +102,7 @@ async def test_another_mode_takes_over_and_leaves_nothing_of_the_one_before(worl
         )
 
     for mode in ("nftables", "iptables", "nftables"):
-        config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS, mode=mode)
+        config = ProxyConfig(node="node", bus=BUS, mode=mode)
         async with proxying(config, model):
             await eventually(lambda mode=mode: only(mode))
             connection = await world.connect("pod-b", "10.96.0.20", 80)
@@ -112,7 +112,7 @@ async def test_another_mode_takes_over_and_leaves_nothing_of_the_one_before(worl
 
 async def test_a_flushed_table_comes_back_unasked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netproxy.proxier._CHECK_SECONDS", 0.05)
-    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS)
+    config = ProxyConfig(node="node", bus=BUS)
     model = ApiModel()
     model.create(SERVICES, service())
     model.create(ENDPOINTSLICES, slice_of("web", [A]))
@@ -131,7 +131,7 @@ async def test_a_flushed_table_comes_back_unasked(world: World, monkeypatch: pyt
 
 
 def test_unknown_modes_are_refused() -> None:
-    cluster = cluster_of(ProxyConfig(node="n", addresses=[], bus=BUS).network)
+    cluster = cluster_of(ProxyConfig(node="n", bus=BUS).network)
     with pytest.raises(Terminal, match="use nftables or iptables"):
         make_backend("ipvs", cluster)
     with pytest.raises(Terminal, match="unknown proxy mode 'magic'"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -13,8 +13,7 @@ from mesh.objects.labels import Selector
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from netproxy.backend import KernelRefused
-from netproxy.flows import Flow
-from netproxy.model import NodeView, Rules
+from netproxy.model import Frontend, NodeView, Rules
 from netproxy.plan import Changes
 from netproxy.proxier import Proxier
 from tests.support.services import endpoint, service, slice_of
@@ -79,14 +78,10 @@ class Journal:
 
 class Flows:
     def __init__(self) -> None:
-        self.forgotten: list[Flow] = []
-        self.reconciled = 0
+        self.reconciled: list[Collection[Frontend] | None] = []
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        self.forgotten += flows
-
-    async def reconcile(self, rules: Rules) -> None:
-        self.reconciled += 1
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None) -> None:
+        self.reconciled.append(frontends)
 
 
 class Guard:
@@ -140,7 +135,7 @@ async def test_the_first_change_goes_at_once_and_a_burst_together() -> None:
         setting.move("s2", "10.64.0.4")
         await asyncio.sleep(3)
         assert setting.journal.calls == ["sync 3", "apply 1", "apply 2"]
-        assert len(setting.flows.forgotten) == 3
+        assert [len(frontends or ()) for frontends in setting.flows.reconciled] == [0, 1, 2]
 
 
 async def test_a_doorbell_without_a_change_writes_nothing() -> None:
@@ -174,11 +169,11 @@ async def test_a_full_sync_reconciles_all_flows() -> None:
     setting = Setting()
     with setting.running():
         await asyncio.sleep(0.1)
-        assert (setting.flows.reconciled, setting.flows.forgotten) == (1, [])
+        assert setting.flows.reconciled == [None]
         setting.journal.refuse = 1
         setting.move("s0", "10.64.0.3")
         await asyncio.sleep(2)
-        assert setting.flows.reconciled == 2
+        assert setting.flows.reconciled == [None, None]
 
 
 async def test_foreign_changes_are_found_and_undone() -> None:
