@@ -23,10 +23,11 @@ from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.meta import Key, key_of, labels_of, namespace_of
 from mesh.objects.types import Object
 from netproxy import sysctls
+from netproxy.acceptance import Acceptance
 from netproxy.backend import Backend, KernelRefused
 from netproxy.cluster import MARK, Cluster
+from netproxy.commands import flavours
 from netproxy.conntrack import Conntrack
-from netproxy.forwarding import Forwarding, flavours
 from netproxy.life import give_signs
 from netproxy.model import NodeView
 from netproxy.proxier import BY_SERVICE, Proxier, service_of
@@ -68,7 +69,7 @@ async def cleanup(config: ProxyConfig) -> None:
     for backend in leftovers("", cluster):
         with contextlib.closing(backend):
             await backend.cleanup()
-    await _forwarding(cluster).cleanup()
+    await _acceptance(cluster).cleanup()
 
 
 def leftovers(mode: str, cluster: Cluster) -> Iterator[Backend]:
@@ -116,7 +117,7 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         slices=slices,
         backend=backend,
         flows=Conntrack(cluster.service_cidrs),
-        guard=_forwarding(cluster),
+        guard=_acceptance(cluster),
         clock=SystemClock(),
     )
     async with asyncio.TaskGroup() as tasks:
@@ -165,8 +166,8 @@ def _require(*tools: str) -> None:
         raise Terminal(f"the proxy needs {', '.join(missing)}: install nftables, iptables and conntrack")
 
 
-def _forwarding(cluster: Cluster) -> Forwarding:
-    return Forwarding(cluster.pod_cidrs, cluster.service_cidrs, MARK)
+def _acceptance(cluster: Cluster) -> Acceptance:
+    return Acceptance(cluster.pod_cidrs, cluster.service_cidrs, MARK)
 
 
 def _view(name: str, node: Object | None) -> NodeView:

@@ -208,3 +208,6 @@ HOOKS: dict[Place, str] = {
     },
 }
 """By which rule ours are entered from the built-in chains, first in each."""
+
+ACCEPTING = {"FORWARD": "COVEY-FORWARD", "INPUT": "COVEY-INPUT"}
+"""Chains that `netproxy.acceptance` hooks into built-in ones of the filter table, in every mode."""

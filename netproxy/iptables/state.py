@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from netproxy.cluster import Cluster
-from netproxy.iptables.layout import HOOKS, ROOTS, Chain, Line, Place, fixed_chains, pieces_of
+from netproxy.iptables.layout import ACCEPTING, HOOKS, ROOTS, Chain, Line, Place, fixed_chains, pieces_of
 from netproxy.model import Frontend, Rule, Rules
 from netproxy.plan import Changes
 
@@ -130,8 +130,8 @@ def parse(table: str, lines: Iterable[str]) -> Observed:
 
 
 def is_ours(chain: str) -> bool:
-    """Whether a chain is this back end's (`COVEY-FORWARD` belongs to `netproxy.forwarding`)."""
-    return chain.startswith("COVEY-") and chain != "COVEY-FORWARD"
+    """Whether a chain is this back end's (`netproxy.acceptance` has others)."""
+    return chain.startswith("COVEY-") and chain not in ACCEPTING.values()
 
 
 def difference(observed: Observed, wanted: Contents) -> Delta:

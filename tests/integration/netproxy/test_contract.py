@@ -185,7 +185,7 @@ async def test_session_affinity_ends_with_its_time(world: World, proxy: Proxy) -
     await proxy.show((sticky, [A, B, C]))
     chosen = await world.tcp("client", IP, 80)
     async with asyncio.timeout(30):
-        while await world.tcp("client", IP, 80) == chosen:
+        while await world.tcp("client", IP, 80) == chosen:  # noqa: ASYNC110
             await asyncio.sleep(1.1)  # asking more often would renew the time
 
 
