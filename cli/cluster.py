@@ -102,7 +102,6 @@ def configurations(cluster: Cluster, layout: Layout) -> dict[str, ServerConfig |
         files[f"proxy-{node.name}"] = ProxyConfig(
             cluster=cluster.name,
             node=node.name,
-            addresses=[node.address],
             bus=cluster.bus(layout, f"proxy-{node.name}"),
             mode=cluster.proxy_mode,
             network=cluster.network,

@@ -104,7 +104,6 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     cluster: str = "covey"
     node: str
-    addresses: list[str]
     bus: BusConfig
     mode: str = "nftables"
     network: NetworkConfig = NetworkConfig()
