@@ -27,7 +27,7 @@ from mesh.errors import (
 from mesh.objects.kinds import EVENTS, Resource
 from mesh.objects.meta import Key, name_of
 from mesh.objects.types import Object
-from mesh.plan.actions import Action, Create, Delete, Patch, Plan, Record, Update
+from mesh.plan.actions import Action, Create, Delete, DeleteCollection, Patch, Plan, Record, Update
 from mesh.plan.controller import Failure
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,8 @@ class Executor:
                 await self._patch(action, result)
             case Delete():
                 await self._delete(action, result)
+            case DeleteCollection():
+                await self._client.delete_collection(action.resource, action.namespace, propagation="Background")
             case Record():
                 self._recorder.record(action.about, action.type, action.reason, action.message, action.action)
 
