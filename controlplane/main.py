@@ -49,7 +49,7 @@ async def run(config: ServerConfig) -> None:
     # Hundreds of thousands of cached objects live for long: with Python's own thresholds the collector would look
     # through them again and again (a third of the cost of a create, measured).
     gc.set_threshold(200_000, 20, 1000)
-    clock, rng = SystemClock(), random.SystemRandom()
+    clock, rng = SystemClock(), random.Random()
     store_connection = Connection(config.store.servers, load_signer(Path(config.store.seed_file)), name="store")
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name="server")
     try:
