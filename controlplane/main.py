@@ -14,6 +14,7 @@ import signal
 from pathlib import Path
 
 from controlplane.apiserver.assembly import start as start_api
+from controlplane.lag import watch_lag
 from controlplane.manager.heartbeats import Who
 from controlplane.manager.manager import ControllerManager
 from controlplane.scheduler.loop import NAME, Scheduler
@@ -96,7 +97,7 @@ async def decide(
     scheduler = Scheduler(client, pods, nodes, events.recorder(NAME), clock)
     elector = LeaderElector(client, clock, rng, name=SCHEDULER_ELECTION, identity=bus.identity)
     async with asyncio.TaskGroup() as tasks:
-        for work in (informers.run(), events.run(), manager.run(), elector.run(scheduler.run)):
+        for work in (informers.run(), events.run(), manager.run(), elector.run(scheduler.run), watch_lag()):
             tasks.create_task(work)
 
 

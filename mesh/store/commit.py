@@ -15,6 +15,8 @@ import logging
 import secrets
 from collections.abc import Sequence
 
+from prometheus_client import Histogram
+
 from mesh.bus.connection import Connection
 from mesh.bus.natspy import Msg
 from mesh.errors import Unavailable
@@ -24,6 +26,11 @@ from mesh.store.group import Pending, Queue, Stored, Verdict, judge
 from mesh.store.port import RevisionMismatch, Write
 
 log = logging.getLogger("covey.store")
+
+_SECONDS = Histogram("covey_store_commit_seconds", "Time to commit one group of writes.", ["bucket"])
+_WRITES = Histogram(
+    "covey_store_commit_writes", "Writes in one group.", ["bucket"], buckets=(1, 2, 5, 12, 25, 50, 100, 250, 500)
+)
 
 BATCH_FROM = 12
 """Groups of fewer writes travel as single messages."""
@@ -102,8 +109,10 @@ class Committer:
         if not group:
             return
         self._again = []
+        _WRITES.labels(self._bucket.name).observe(len(group))
         try:
-            await self._commit(group)
+            with _SECONDS.labels(self._bucket.name).time():
+                await self._commit(group)
         except Exception:
             log.exception("commit failed")
         finally:
