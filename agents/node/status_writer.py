@@ -12,7 +12,7 @@ from agents.node.status import status_patch
 from mesh.api.port import STRATEGIC_MERGE_PATCH
 from mesh.client.client import Client
 from mesh.client.informer import revision_of
-from mesh.errors import ApiError, Conflict, NotFound, Unavailable
+from mesh.errors import ApiError, Conflict, NotFound, TooManyRequests, Unavailable
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import name_of, namespace_of, uid_of
 from mesh.objects.types import Object
@@ -93,7 +93,7 @@ class StatusWriter:
             except (NotFound, Conflict):
                 # Deleted, or another pod of the same name: nobody is left to tell.
                 self._wanted.pop(uid, None)
-            except Unavailable:
+            except (Unavailable, TooManyRequests):
                 self._wanted.setdefault(uid, (pod, status))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)

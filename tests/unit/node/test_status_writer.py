@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from agents.node.status_writer import StatusWriter
 from mesh.client.client import Client
+from mesh.errors import ApiError, TooManyRequests, Unavailable
 from mesh.objects.meta import thaw
 from mesh.objects.types import Object
 
@@ -29,8 +32,11 @@ class SlowClient:
 
     async def patch(self, *args: Any, **_: Any) -> Object:
         self.patches.append(thaw(args[3]["status"]))
-        found, self.answer = await self.answer, asyncio.get_running_loop().create_future()
-        return found
+        answer = self.answer
+        try:
+            return await answer
+        finally:
+            self.answer = asyncio.get_running_loop().create_future()
 
 
 async def test_an_answer_that_is_older_than_the_news_does_not_hide_it() -> None:
@@ -62,4 +68,19 @@ async def test_news_that_are_older_than_an_answer_do_not_hide_it() -> None:
     writer.report(pod(2, "Pending"), status("Running"))
     assert writer._wanted == {}
     assert len(client.patches) == 1
+    await writer.close()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "busy", [TooManyRequests("Too many requests, please try again later."), Unavailable("no answer")]
+)
+async def test_a_server_that_is_busy_or_away_is_told_later(busy: ApiError) -> None:
+    client = SlowClient()
+    writer = StatusWriter(cast("Client", client))
+    writer.report(pod(1, "Pending"), status("Running"))
+    await asyncio.sleep(0)
+    client.answer.set_exception(busy)
+    await asyncio.sleep(1)
+    assert client.patches == [{"phase": "Running"}, {"phase": "Running"}]
     await writer.close()
