@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agents.node.cgroups import Cgroups
@@ -53,6 +53,7 @@ from mesh.objects.kinds import NODES, PODS, SERVICES
 from mesh.objects.meta import key_of, name_of, namespace_of, uid_of
 from mesh.objects.quantity import to_int
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ COLLECT_SECONDS = 300.0
 COLLECT_ABOVE, COLLECT_UNTIL = 0.85, 0.80
 """Parts of the disk in use: kubelet's imageGCHighThresholdPercent and imageGCLowThresholdPercent."""
 RUNTIME_RETRY_SECONDS = 1.0
+EVENTS_AT_ONCE = 2
+"""Objects whose Events are being written at the same time: few, since all nodes write to the same servers."""
 
 
 @dataclass(slots=True)
@@ -87,6 +90,8 @@ class Ports:
     """None where no heartbeats are sent: then exclusive pods are not guarded."""
     node_hosts: str = ""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers; nodes of one process share them."""
 
 
 class NodeAgent:
@@ -103,7 +108,7 @@ class NodeAgent:
         self._pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
         self._services = informers.get_or_create(SERVICES)
         nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
-        self._events = EventBroadcaster(ports.client, ports.clock)
+        self._events = EventBroadcaster(ports.client, ports.clock, at_once=EVENTS_AT_ONCE)
         self._status = StatusWriter(ports.client)
         self._objects = ReferencedObjects(ports.client, ports.rng, self._object_changed)
         self.registration = Registration(
@@ -216,6 +221,7 @@ class NodeAgent:
             node_memory=to_int(amounts["memory"]),
             node_hosts=ports.node_hosts,
             node_resolv_conf=ports.node_resolv_conf,
+            turns=ports.turns,
         )
 
     async def _list_runtime(self) -> tuple[dict[str, list[SandboxStatus]], dict[str, list[ContainerStatus]]]:

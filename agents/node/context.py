@@ -20,6 +20,7 @@ from mesh.client.events import EventRecorder
 from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 
 @dataclass(slots=True)
@@ -50,3 +51,5 @@ class NodeContext:
     node_hosts: str = ""
     """The machine's /etc/hosts."""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers."""

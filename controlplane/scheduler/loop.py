@@ -26,6 +26,7 @@ from mesh.errors import ApiError, Conflict, NotFound
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import format_time, is_deleting, name_of, uid_of
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Scheduler:
         self._doorbell = asyncio.Event()
         self._bindings: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
+        self._turns = Turns()
 
     async def run(self) -> None:
         """Schedule until cancelled. The informers are run by the caller.
@@ -121,6 +123,7 @@ class Scheduler:
 
     async def _bind(self, placement: Placement) -> None:
         pod = placement.pod
+        await self._turns.take()
         try:
             await self._client.bind(pod.key.namespace, pod.key.name, placement.node, uid=pod.uid)
         except (NotFound, Conflict) as error:

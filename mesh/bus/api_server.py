@@ -2,8 +2,9 @@
 
 The subject vouches for the sender. Whatever reply subject a request names, answers go only to the sender's own inbox
 and streams only to the sender's own subjects; a request that names another place is dropped and logged. Every request
-is a task of its own, so that a slow one holds up nobody; how many there may be is bounded. Who has to wait for an answer
-is told every second that his request is being worked on: silence means that its server has gone.
+is a task of its own, so that a slow one holds up nobody; how many there may be is bounded, and they begin in turns. Who
+has to wait for an answer is told every second that his request is being worked on: silence means that its server has
+gone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mesh.bus.port import WORKING, Bus, Message, Subscription
 from mesh.bus.serving import serve_stream
 from mesh.bus.streams import FrameStream, StreamHub
 from mesh.errors import ApiError, InternalError, TooManyRequests, Unauthorized, Unavailable
+from mesh.turns import Turns
 
 log = logging.getLogger("covey.bus")
 
@@ -47,6 +49,7 @@ class ApiServer:
         self._users = users
         self._requests: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
         self._unanswered: dict[str, float] = {}
         """Reply subjects of requests under way, and when each came (loop time)."""
         self._signs: asyncio.Task[None] | None = None
@@ -101,6 +104,7 @@ class ApiServer:
                 op, request = envelope.decode_request(message.data)
                 if busy or len(self._streams) >= STREAMS_AT_ONCE:
                     raise TooManyRequests("Too many requests, please try again later.", retry_after_seconds=1)
+                await self._turns.take()
                 if op == envelope.SEND:
                     await self._send(identity, message.reply, await self._api.handle(request, user))
                 elif op == envelope.WATCH:

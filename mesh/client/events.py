@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 _LOST = Counter("covey_events_lost_total", "Events that were not written, by reason.", ["reason"])
 MOST_WAITING = 8000
 """Events that may wait to be written."""
-_AT_ONCE = 16
-"""Objects whose Events are being written at the same time."""
+AT_ONCE = 16
+"""Objects whose Events are being written at the same time by a server."""
 
 About = tuple[str, str]
 """The object that an Event is about: its namespace and name."""
@@ -36,9 +36,10 @@ About = tuple[str, str]
 class EventBroadcaster:
     """Writes the Events of one process; `run` does so until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, *, at_once: int = AT_ONCE) -> None:
         self._client = client
         self._clock = clock
+        self._at_once = at_once
         self._waiting: dict[About, deque[Object]] = {}
         """The Events about one object are written one after the other, so that they stay in order and are counted."""
         self._count = 0
@@ -74,7 +75,7 @@ class EventBroadcaster:
 
     async def run(self) -> None:
         """Write what was recorded, until cancelled. May be called again; what was being written then is lost."""
-        slots = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(self._at_once)
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await slots.acquire()
