@@ -60,8 +60,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     network: NetworkConfig = NetworkConfig()
     replicas: int = 1
     """Replicas of the store's stream."""
-    unreachable_seconds: float = 2.0
-    """tolerationSeconds that admission adds for not-ready and unreachable nodes."""
+    unreachable_seconds: int = 1
+    """tolerationSeconds that admission adds for the taint of a node that nobody hears."""
+    not_ready_seconds: int = 30
+    """tolerationSeconds that admission adds for the taint of a node that says itself that it is not ready."""
     node_silence_seconds: float = 2.0
     """After how long without a heartbeat a node is unreachable."""
     fence_seconds: float = 12.0

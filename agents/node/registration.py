@@ -30,6 +30,8 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 RENEW_SECONDS = 10.0
 LOOK_SECONDS = 10.0
+UNWELL_LOOK_SECONDS = 1.0
+"""After a look that found something wrong: what is mended is to be said soon."""
 REPORT_EVERY = timedelta(minutes=5)
 
 
@@ -80,19 +82,19 @@ class Registration:
         while True:
             self._bell.clear()
             try:
-                await self._report()
-                wait = LOOK_SECONDS
+                wait = LOOK_SECONDS if await self._report() else UNWELL_LOOK_SECONDS
             except ApiError as error:
                 log.warning("node.report_failed node=%s reason=%s", self._config.node, error)
-                wait = 1.0
+                wait = UNWELL_LOOK_SECONDS
             try:
                 async with asyncio.timeout(wait):
                     await self._bell.wait()
             except TimeoutError:
                 pass
 
-    async def _report(self) -> None:
-        """One look: register when the Node is not there, correct what is ours, write the status if it says more."""
+    async def _report(self) -> bool:
+        """One look: register when the Node is not there, correct what is ours, write the status if it says more. Whether
+        the runtime answered."""
         node = self._nodes.get(Key("", self._config.node))
         if node is None:
             node = await self._register()
@@ -110,6 +112,7 @@ class Registration:
                 NODES, self._config.node, "", body, content_type=STRATEGIC_MERGE_PATCH, subresource="status"
             )
             self._reported_at = now
+        return not problem
 
     async def _register(self) -> Object:
         node = new_node(self._config, self._machine, self._identity)

@@ -16,15 +16,24 @@ from mesh.objects.types import Object
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
-_EVICTING_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_NOT_READY = "node.kubernetes.io/not-ready"
+_UNREACHABLE = "node.kubernetes.io/unreachable"
 _PRIORITY_CLASSES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """For how many seconds a pod that does not say stays on a node that is not ready, or that nobody hears."""
+
+    not_ready: int
+    unreachable: int
 
 
 @dataclass(frozen=True, slots=True)
 class PodDefaults:
     """What admission needs to know about a new pod's surroundings."""
 
-    unreachable_seconds: int
+    tolerance: Tolerance
     service_account: Object | None
     suffix: str
     """Five random characters for the name of the token volume."""
@@ -70,7 +79,7 @@ def admit_pod(pod: Object, defaults: PodDefaults) -> None:
     if _wants_token(spec, defaults.service_account):
         _mount_token(spec, f"kube-api-access-{defaults.suffix}")
     _set_priority(spec, name)
-    _tolerate_lost_nodes(spec, defaults.unreachable_seconds)
+    _tolerate_lost_nodes(spec, defaults.tolerance)
 
 
 def _wants_token(spec: Object, account: Object) -> bool:
@@ -113,9 +122,9 @@ def _set_priority(spec: Object, name: str) -> None:
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
-def _tolerate_lost_nodes(spec: Object, seconds: int) -> None:
+def _tolerate_lost_nodes(spec: Object, tolerance: Tolerance) -> None:
     tolerations = spec.get("tolerations") or []
-    for taint in _EVICTING_TAINTS:
+    for taint, seconds in ((_NOT_READY, tolerance.not_ready), (_UNREACHABLE, tolerance.unreachable)):
         if not any(_tolerates(t, taint) for t in tolerations):
             added = {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
             tolerations = [*tolerations, added]

@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 
 from controlplane.apiserver import pki
+from controlplane.apiserver.admission import Tolerance
 from controlplane.apiserver.allocation import RESERVATIONS, Allocation
 from controlplane.apiserver.authenticate import Authenticator
 from controlplane.apiserver.authorize import GroupAuthorizer
@@ -141,7 +142,8 @@ async def _registry(store: Store, events_store: Store, clock: Clock) -> Registry
 def _writes(
     config: ServerConfig, registry: Registry, allocation: Allocation, clock: Clock, rng: random.Random
 ) -> Writes:
-    gate = Gate(registry, unreachable_seconds=config.unreachable_seconds, rng=rng)
+    tolerance = Tolerance(config.not_ready_seconds, config.unreachable_seconds)
+    gate = Gate(registry, tolerance=tolerance, rng=rng)
     return Writes(registry, gate, allocation, clock, rng)
 
 

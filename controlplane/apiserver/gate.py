@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from controlplane.apiserver import admission, chance
-from controlplane.apiserver.admission import PodDefaults
+from controlplane.apiserver.admission import PodDefaults, Tolerance
 from controlplane.apiserver.registry import Registry
 from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, Resource
 from mesh.objects.types import Object
@@ -14,9 +14,9 @@ from mesh.objects.types import Object
 class Gate:
     """Lets objects in, completed, or refuses them."""
 
-    def __init__(self, registry: Registry, *, unreachable_seconds: float, rng: random.Random) -> None:
+    def __init__(self, registry: Registry, *, tolerance: Tolerance, rng: random.Random) -> None:
         self._registry = registry
-        self._unreachable_seconds = round(unreachable_seconds)
+        self._tolerance = tolerance
         self._rng = rng
 
     async def admit_create(self, resource: Resource, obj: Object) -> None:
@@ -29,7 +29,7 @@ class Gate:
         admission.check_namespace(resource, metadata.get("name", ""), namespace, found)
         if resource is PODS:
             account = await self._find(SERVICEACCOUNTS, namespace, admission.service_account_of(obj))
-            admission.admit_pod(obj, PodDefaults(self._unreachable_seconds, account, chance.suffix(self._rng)))
+            admission.admit_pod(obj, PodDefaults(self._tolerance, account, chance.suffix(self._rng)))
 
     def admit_update(self, resource: Resource, new: Object, old: Object) -> None:
         """Keep what admission added when a client's update leaves it out, in place."""

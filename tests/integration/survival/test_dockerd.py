@@ -6,17 +6,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from mesh.objects.kinds import DEPLOYMENTS, PODS
+from controlplane.controllers.taints import NOT_READY
+from mesh.objects.kinds import DEPLOYMENTS, NODES, PODS
+from mesh.objects.meta import parse_time
+from mesh.objects.types import Object
 from tests.support.cluster import RealCluster
 from tests.support.survival.counting import CountingConnection
 from tests.support.survival.dockerd import OwnDocker, own_docker
-from tests.support.survival.world import ECHO_PORT, ECHO_SCRIPT, NAMESPACE, World, deployment, shell_pod
+from tests.support.survival.world import ECHO_PORT, ECHO_SCRIPT, NAMESPACE, World, deployment, shell_pod, until
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.nats]
+
+TOLERANCE_OF_THE_LOST = 1.0
+"""`ServerConfig.unreachable_seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ def test_containers_outlive_their_daemon(place: Place) -> None:
     daemon.kill()
     try:
         connection.goes_on()
+        # Long enough for pods to be evicted, if the node were lost: it says itself that it is only unwell.
+        until(
+            lambda: not_ready_for(world, TOLERANCE_OF_THE_LOST + 2), what="the node to have been not ready for a while"
+        )
+        connection.goes_on()
     finally:
         daemon.start()
 
@@ -64,3 +76,11 @@ def test_containers_outlive_their_daemon(place: Place) -> None:
     assert {pod["metadata"]["name"]: world.containers(pod) for pod in (echo, *web)} == before
     connection.goes_on()
     connection.close()
+
+
+def not_ready_for(world: World, seconds: float) -> bool:
+    """Whether the one node has borne the taint that evicts from nodes that are not ready for that long."""
+    (node,) = world.api.list(NODES)
+    taints: list[Object] = node["spec"].get("taints") or []
+    added = [t["timeAdded"] for t in taints if (t["key"], t["effect"]) == (NOT_READY, "NoExecute")]
+    return any(datetime.now(UTC) - parse_time(stamp) > timedelta(seconds=seconds) for stamp in added)

@@ -8,10 +8,13 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mesh.objects.kinds import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES
+from controlplane.manager.manager import ELECTION
+from mesh.objects.kinds import DEPLOYMENTS, ENDPOINTSLICES, LEASES, PODS, SERVICES
+from mesh.objects.meta import parse_time
 from mesh.objects.types import Object
 from tests.support.cluster import await_
 from tests.support.survival.harm import Cut, await_another, held_still, kill, link_cut
@@ -19,6 +22,8 @@ from tests.support.survival.world import Ran, World, deployment, service, until
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.nats]
 REPLICAS = 6
+FENCE_SECONDS = 12.0
+"""`ServerConfig.fence_seconds`."""
 BROKER_AWAY_SECONDS = 60.0
 
 Report = Callable[[str, object], None]
@@ -32,6 +37,7 @@ def apps(world: World) -> World:
     world.create(SERVICES, service("web", 8080))
     world.await_pods("web", REPLICAS)
     world.await_pods("single", 1)
+    until(lambda: led_for(world, FENCE_SECONDS), what="the leader to have listened long enough to declare anybody lost")
     return world
 
 
@@ -71,6 +77,12 @@ def test_pods_of_a_cut_off_node_run_elsewhere(
     apps.await_nodes_well()
     apps.await_pods("web", REPLICAS)
     assert [pod["metadata"]["uid"] for pod in apps.await_pods("single", 1)] == [successor["metadata"]["uid"]]
+
+
+def led_for(world: World, seconds: float) -> bool:
+    """Whether the controllers' leader is in its term for that long."""
+    spec = world.api.get(LEASES, "kube-system", ELECTION)["spec"]
+    return datetime.now(UTC) - parse_time(spec["acquireTime"]) > timedelta(seconds=seconds)
 
 
 def run_elsewhere(world: World, node: str) -> bool:

@@ -236,8 +236,8 @@ async def test_admission_completes_pods(tmp_path: Path) -> None:
             "default", 0, "PreemptLowerPriority",
         )  # fmt: skip
         assert [(t["key"], t["tolerationSeconds"]) for t in spec["tolerations"]] == [
-            ("node.kubernetes.io/not-ready", 2),
-            ("node.kubernetes.io/unreachable", 2),
+            ("node.kubernetes.io/not-ready", 30),
+            ("node.kubernetes.io/unreachable", 1),
         ]
         mount = spec["containers"][0]["volumeMounts"][0]
         assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
