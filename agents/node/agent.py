@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.node.cgroups.pods import MakeCgroups
 from agents.node.cgroups.shares import ClassShares
@@ -50,12 +50,15 @@ from mesh.objects.kinds import NODES, PODS, SERVICES
 from mesh.objects.meta import Key, key_of, uid_of
 from mesh.objects.quantity import to_int
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 HEARTBEATS_MISSED = 3
 """After so many heartbeats without an answer the node is out of touch: before the leader declares it silent."""
+EVENTS_AT_ONCE = 2
+"""Objects whose Events are being written at the same time: few, since all nodes write to the same servers."""
 
 
 @dataclass(slots=True)
@@ -78,6 +81,8 @@ class Ports:
     """None where no heartbeats are sent: then exclusive pods are not guarded."""
     node_hosts: str = ""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers; nodes of one process share them."""
 
 
 class NodeAgent:
@@ -91,7 +96,7 @@ class NodeAgent:
         """Set once everything found in the runtime belongs to somebody: warm sandboxes may be made from then on."""
         self._pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
         nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
-        self._events = EventBroadcaster(ports.client, ports.clock)
+        self._events = EventBroadcaster(ports.client, ports.clock, at_once=EVENTS_AT_ONCE)
         self._nodes = nodes
         self._touch = Touch(config.heartbeat_seconds * HEARTBEATS_MISSED)
         self._status = StatusWriter(ports.client, self._silenced)
@@ -191,6 +196,7 @@ class NodeAgent:
             node_memory=to_int(amounts["memory"]),
             node_hosts=ports.node_hosts,
             node_resolv_conf=ports.node_resolv_conf,
+            turns=ports.turns,
         )
 
     async def _adopt(self) -> None:

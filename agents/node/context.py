@@ -21,6 +21,7 @@ from mesh.client.events import EventRecorder
 from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 
 @dataclass(slots=True)
@@ -51,3 +52,5 @@ class NodeContext:
     node_hosts: str = ""
     """The machine's /etc/hosts."""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers."""

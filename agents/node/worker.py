@@ -134,6 +134,7 @@ class PodWorker:
         try:
             while not (self._executor.deleted or (self._gone and self.memory.finished and not self._left_over())):
                 await self._wait()
+                await self._context.turns.take()
                 try:
                     await self._pass()
                 except RuntimeAway as error:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One resource of the API: where it lives and what it is called.
+    """One resource of the API: where it lives and what it is called. There is one value for each, compared as such.
 
     `group` is empty for the core group. `subresources` lists those that are served below an object ("status", "log").
     """

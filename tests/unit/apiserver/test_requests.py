@@ -307,7 +307,9 @@ async def test_documents(tmp_path: Path) -> None:
         assert (await api.call("GET", "/readyz")).body == b"ok"
         assert b"[+]store ok" in (await api.call("GET", "/readyz?verbose")).body
         assert (await api.call("GET", "/readyz/store")).status == 200
-        assert b"apiserver_request_total" in (await api.call("GET", "/metrics")).body
+        metrics = (await api.call("GET", "/metrics")).body
+        assert b"apiserver_request_total" in metrics
+        assert b"process_resident_memory_bytes" in metrics, "what the rest of the process counts"
         assert "apis/apps/v1" in (await api.ok("GET", "/openapi/v3"))["paths"]
         assert (await api.ok("GET", "/openapi/v2"))["swagger"] == "2.0"
         assert (await api.refused("GET", "/apis/none"))[0] == 404
