@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import process
+from mesh.config import DOCKER_SOCKET
 from mesh.errors import ApiError, Terminal
 
 app = typer.Typer(
@@ -24,6 +25,12 @@ app = typer.Typer(
     help="Run and administer a Covey cluster: Kubernetes' objects, behaviour and API, with NATS between all its parts.",
 )
 
+DockerSocket = Annotated[
+    str,
+    typer.Option(
+        "--docker-socket", envvar="DOCKER_HOST", help="URL of the Docker daemon, when the cluster is first made."
+    ),
+]
 ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file of the process (YAML).")]
 
 
@@ -71,9 +78,7 @@ def up(
     api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
     broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
     proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
-    docker_socket: Annotated[
-        str, typer.Option("--docker-socket", help="URL of the Docker daemon, when the cluster is first made.")
-    ] = "unix:///var/run/docker.sock",
+    docker_socket: DockerSocket = DOCKER_SOCKET,
     name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
@@ -107,14 +112,14 @@ def down(
 
 
 @app.command(hidden=True)
-def quickstart() -> None:
+def quickstart(docker_socket: DockerSocket = DOCKER_SOCKET) -> None:
     """Start a cluster, run the example in it and show that it serves (`make quickstart`)."""
     from cli.layout import Layout
     from cli.quickstart import quickstart
     from cli.up import Wanted
     from mesh.config import home
 
-    quickstart(Layout(home()), Wanted())
+    quickstart(Layout(home()), Wanted(docker_socket=docker_socket))
 
 
 def _register_verbs() -> None:

@@ -34,7 +34,7 @@ from cli.layout import Layout
 from cli.session import Context, connect
 from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
 from controlplane.apiserver import pki
-from mesh.config import dump
+from mesh.config import DOCKER_SOCKET, dump
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
 from mesh.objects.meta import name_of
@@ -54,7 +54,7 @@ class Wanted:
     api_port: int = 6443
     broker_port: int = 4222
     proxy_mode: str = "nftables"
-    docker_socket: str = "unix:///var/run/docker.sock"
+    docker_socket: str = DOCKER_SOCKET
 
 
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
