@@ -14,7 +14,7 @@ import msgspec
 
 from cli.layout import Layout
 from cli.supervisor import ProcessSpec
-from mesh.config import AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+from mesh.config import DOCKER_SOCKET, AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
 from mesh.durable import write_private
 
 ADMIN, SERVER, STORE = "admin", "server", "store"
@@ -46,7 +46,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int = 6443
     broker_port: int = 4222
     proxy_mode: str = "nftables"
-    docker_socket: str = "unix:///var/run/docker.sock"
+    docker_socket: str = DOCKER_SOCKET
     fake_nodes: list[str] = []
     """Nodes that `covey agent --runtime fake` may play: they have identities, and nothing else on the machine."""
 

@@ -79,7 +79,10 @@ def up(
         str | None, typer.Option("--proxy-mode", help="nftables (at first) or iptables; may be changed at any time.")
     ] = None,
     docker_socket: Annotated[
-        str | None, typer.Option("--docker-socket", help="URL of the Docker daemon, when the cluster is first made.")
+        str | None,
+        typer.Option(
+            "--docker-socket", help="URL of the Docker daemon, when the cluster is first made; at first DOCKER_HOST's."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the cluster, when it is first made.")] = None,
 ) -> None:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
 
 def _planned(layout: Layout, wanted: Wanted, known: Cluster | None) -> Cluster:
     if known is None:
+        wanted = replace(wanted, docker_socket=wanted.docker_socket or os.environ.get("DOCKER_HOST"))
         return new_cluster(wanted, machine.existing_routes())
     running = any(read_pid(file) for file in layout.run.glob("*.pid"))
     return changed_cluster(known, wanted, running=running)
