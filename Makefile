@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 BIN := .venv/bin
-AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=COVEY_HOME)
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=COVEY_HOME,DOCKER_HOST)
+# Where Debian keeps dockerd, nft and iptables; neither a user's path nor that of a plain "su" leads there.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 help: ## what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +25,10 @@ test: ## every test (installs and starts what it needs)
 	@bash scripts/bootstrap.sh test
 	$(BIN)/pytest $(TESTS)
 
+test-vm: ## make quickstart on a Debian machine of its own, in QEMU (an hour or more)
+	@bash scripts/bootstrap.sh vm
+	$(AS_ROOT) $(BIN)/pytest tests/vm
+
 quickstart: ## a cluster of three nodes on this machine, serving a page
 	@bash scripts/bootstrap.sh all
 	$(AS_ROOT) $(PYTHON) -m cli.main quickstart
@@ -37,4 +43,4 @@ bench: ## measure, and compare with what else is there
 simulate: .venv/.installed ## the cluster on virtual time with faults: SEEDS=1-100
 	$(PYTHON) -m tests.simulation $(SEEDS)
 
-.PHONY: help install lint test quickstart down bench simulate
+.PHONY: help install lint test test-vm quickstart down bench simulate

@@ -40,6 +40,7 @@ from mesh.config import AgentConfig
 from mesh.errors import Terminal
 from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,14 @@ async def _until_told(configs: Sequence[AgentConfig]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     async with asyncio.TaskGroup() as tasks:
-        nodes = [tasks.create_task(_serve(config), name=f"node {config.node}") for config in configs]
+        turns = Turns()
+        nodes = [tasks.create_task(_serve(config, turns), name=f"node {config.node}") for config in configs]
         await told.wait()
         for node in nodes:
             node.cancel()
 
 
-async def _serve(config: AgentConfig) -> None:
+async def _serve(config: AgentConfig, turns: Turns) -> None:
     """One node, from connecting to the broker to letting go of everything."""
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name=f"agent {config.node}")
     await bus.start(wait=0)  # with no broker in reach the node goes on with what it remembers
@@ -79,7 +81,7 @@ async def _serve(config: AgentConfig) -> None:
     if serving is None:
         raise Terminal(f"runtime {config.runtime!r} is not known: use docker or fake")
     try:
-        async with serving(config, bus, client, informers) as (agent, tasks):
+        async with serving(config, bus, client, informers, turns) as (agent, tasks):
             calls = CallServer(bus)
             NodeCalls(agent).register(calls)
             await calls.start()
@@ -94,7 +96,7 @@ async def _serve(config: AgentConfig) -> None:
 
 @contextlib.asynccontextmanager
 async def _real_node(
-    config: AgentConfig, bus: NatsBus, client: Client, informers: SharedInformers
+    config: AgentConfig, bus: NatsBus, client: Client, informers: SharedInformers, turns: Turns
 ) -> AsyncIterator[tuple[NodeAgent, asyncio.TaskGroup]]:
     """Docker, the kernel, the disk."""
     state = _state_dir(config)
@@ -128,6 +130,7 @@ async def _real_node(
         clock=clock,
         rng=random.Random(),
         fence=fence,
+        turns=turns,
         node_hosts=_hosts(),
         node_resolv_conf=_resolv_conf(),
     )
@@ -152,7 +155,7 @@ async def _real_node(
 
 @contextlib.asynccontextmanager
 async def _fake_node(
-    config: AgentConfig, bus: NatsBus, client: Client, informers: SharedInformers
+    config: AgentConfig, bus: NatsBus, client: Client, informers: SharedInformers, turns: Turns
 ) -> AsyncIterator[tuple[NodeAgent, asyncio.TaskGroup]]:
     """Containers that are only records: for scale."""
     clock = SystemClock()
@@ -170,6 +173,7 @@ async def _fake_node(
         pressure=at_ease,
         clock=clock,
         rng=random.Random(),
+        turns=turns,
     )
     agent = NodeAgent(config, ports, informers)
     pending: set[asyncio.Task[None]] = set()

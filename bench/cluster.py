@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from cli.layout import Layout
+from cli.pidfiles import read_pid
 from cli.session import Context
-from cli.supervisor import read_pid
 from mesh.bus.api_client import BusTransport
 from mesh.bus.identities import load_signer
 from mesh.bus.nats import NatsBus

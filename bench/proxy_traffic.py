@@ -1,99 +1,135 @@
 """What a ClusterIP and a NodePort cost a connection, against the pod's own address.
 
-    python -m bench.proxy_traffic [--services 0 10000] [--rounds 5] [--modes nftables iptables] [--json FILE]
+    python -m bench.proxy_traffic [--services 0 10000] [--rounds 60] [--modes nftables iptables] [--json FILE]
 
-A client outside, a node, a pod, each a network namespace (needs root); the targets take turns in each round. Rows are
-medians over rounds, with the range; the last column is the median against that of the pod's own address.
+A client outside, a node, a pod, each a network namespace (needs root). Client and server have a core of their own where
+there are two. The targets take turns, request by request for latencies and every few megabytes for throughput, so that a
+busy moment of the machine burdens all of them; each round gives one ratio, and rows are medians of ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
+import random
 import socket
 import statistics
+import struct
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench.proxy_sync import CLUSTER, endpoints
+from bench.proxy_sync import MODES, backend_of, endpoints
 from bench.proxy_sync import service as filler
 from netproxy.backend import Backend
-from netproxy.iptables.backend import IptablesBackend
 from netproxy.model import NodeView, rules_of
-from netproxy.nftables.backend import NftablesBackend
 from tests.support.service_world import ADDRESSES, PORT, World
 from tests.support.services import endpoint, service, slice_of
 
-CONNECTIONS = 200
-ROUND_TRIPS = 1000
+REQUESTS = 100
+"""Latencies of one target in one round, of which the median counts."""
+VOLUME = 2 << 20
+"""Bytes received from one target at a time."""
+VOLUMES = 50
+"""How often in one round; the median counts."""
+CLUSTER_IP, NODE_PORT = "10.96.200.20", 30080
 TARGETS = {
     "pod": (ADDRESSES["pod-a"], PORT),
-    "ClusterIP": ("10.96.200.20", 80),
-    "NodePort": (ADDRESSES["node"], 30080),
+    "ClusterIP": (CLUSTER_IP, 80),
+    "NodePort": (ADDRESSES["node"], NODE_PORT),
 }
+QUANTITIES = ("connection", "request on a fresh connection", "request on a kept connection", "throughput")
 
 
 def serve(listener: socket.socket) -> None:
-    """Answer each byte "p" with one byte; after a byte "f" send as fast as the client takes it."""
-    flood = bytes(1 << 18)
+    """Answer each byte "p" with one byte, and "f" with `VOLUME` bytes."""
+    _take_core(1)
     while True:
         connection, _ = listener.accept()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            while (asked := connection.recv(1)) == b"p":
-                connection.sendall(asked)
-            while asked == b"f":
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    flood = bytes(1 << 20)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connection, contextlib.suppress(ConnectionError):
+        while asked := connection.recv(1):
+            for _ in range(VOLUME // len(flood) if asked == b"f" else 0):
                 connection.sendall(flood)
-        except ConnectionError:
-            pass
-        finally:
-            connection.close()
+            if asked == b"p":
+                connection.sendall(asked)
+
+
+def _take_core(number: int) -> None:
+    """Run this process on one core, unless there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > number:
+        os.sched_setaffinity(0, {cores[number]})
 
 
 def connect(target: tuple[str, int]) -> socket.socket:
-    """A fresh connection from the namespace this thread is in."""
+    """A fresh connection from the namespace this thread is in. It ends with a reset, so that thousands of them leave no
+    states behind that wait for late segments."""
     made = socket.create_connection(target, timeout=10)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return made
 
 
-def connecting(target: tuple[str, int]) -> float:
-    """Microseconds until a fresh connection stands, median."""
-    times = []
-    for _ in range(CONNECTIONS):
-        started = time.perf_counter()
-        made = connect(target)
-        times.append(time.perf_counter() - started)
-        made.close()
-    return 1e6 * statistics.median(times)
+def ping(connection: socket.socket) -> None:
+    """One byte there and back."""
+    connection.sendall(b"p")
+    connection.recv(1)
 
 
-def round_trip(target: tuple[str, int]) -> float:
-    """Microseconds for one byte there and back on a standing connection, median."""
-    times = []
-    with connect(target) as made:
-        for _ in range(ROUND_TRIPS):
-            started = time.perf_counter()
-            made.sendall(b"p")
-            made.recv(1)
-            times.append(time.perf_counter() - started)
-    return 1e6 * statistics.median(times)
+def receive(connection: socket.socket) -> None:
+    """`VOLUME` bytes."""
+    buffer, left = bytearray(1 << 20), VOLUME
+    connection.sendall(b"f")
+    while left > 0:
+        left -= connection.recv_into(buffer)
 
 
-def throughput(target: tuple[str, int], seconds: float) -> float:
-    """Gbit/s received over one connection."""
-    buffer, received = bytearray(1 << 18), 0
-    with connect(target) as made:
-        made.sendall(b"f")
-        started = time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            received += made.recv_into(buffer)
-    return 8 * received / elapsed / 1e9
+def one_round(rng: random.Random) -> Iterator[tuple[str, dict[str, float]]]:
+    """(quantity, seconds by target), each in its own order of targets."""
+    fresh: dict[str, list[float]] = {name: [] for name in TARGETS}
+    asked: dict[str, list[float]] = {name: [] for name in TARGETS}
+    kept: dict[str, list[float]] = {name: [] for name in TARGETS}
+    flooded: dict[str, list[float]] = {name: [] for name in TARGETS}
+    names = list(TARGETS)
+    with contextlib.ExitStack() as stack:
+        standing = {name: stack.enter_context(connect(target)) for name, target in TARGETS.items()}
+        for _ in range(REQUESTS):
+            rng.shuffle(names)
+            for name in names:
+                began = time.perf_counter()
+                made = connect(TARGETS[name])
+                connected = time.perf_counter()
+                ping(made)
+                answered = time.perf_counter()
+                made.close()
+                fresh[name].append(connected - began)
+                asked[name].append(answered - began)
+            for name in names:
+                kept[name].append(_timed(lambda name=name: ping(standing[name])))  # type: ignore[misc]
+        for _ in range(VOLUMES):
+            rng.shuffle(names)
+            for name in names:
+                flooded[name].append(_timed(lambda name=name: receive(standing[name])))  # type: ignore[misc]
+    for quantity, samples in zip(QUANTITIES, (fresh, asked, kept, flooded), strict=True):
+        yield quantity, {name: statistics.median(values) for name, values in samples.items()}
+
+
+def _timed(what: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    what()
+    return time.perf_counter() - began
 
 
 async def prepare(backend: Backend, services: int) -> None:
@@ -101,34 +137,35 @@ async def prepare(backend: Backend, services: int) -> None:
     rules = {}
     for number in range(services):
         rules.update(rules_of(filler(number), [endpoints(number, 2, 0)], NodeView("node")))
-    ours = service(address="10.96.200.20", node_port=30080)
+    ours = service(address=CLUSTER_IP, node_port=NODE_PORT)
     rules.update(rules_of(ours, [slice_of("web", [endpoint(ADDRESSES["pod-a"])])], NodeView("node")))
     await backend.sync(rules)
 
 
-def measure(world: World, mode: str, services: int, rounds: int, seconds: float) -> list[dict[str, object]]:
+def measure(world: World, mode: str, services: int, rounds: int) -> list[dict[str, object]]:
     """One table's worth of rows."""
+    rng = random.Random(1)
     with world.entered("node"):
-        backend: Backend = NftablesBackend(CLUSTER) if mode == "nftables" else IptablesBackend(CLUSTER)
+        backend = backend_of(mode)
         asyncio.run(prepare(backend, services))
-    found: dict[tuple[str, str], list[float]] = {}
+    seconds: dict[tuple[str, str], list[float]] = {(q, name): [] for q in QUANTITIES for name in TARGETS}
     with world.entered("client"):
         for _ in range(rounds):
-            for name, target in TARGETS.items():
-                found.setdefault(("connect us", name), []).append(connecting(target))
-                found.setdefault(("round trip us", name), []).append(round_trip(target))
-                found.setdefault(("Gbit/s", name), []).append(throughput(target, seconds))
+            for quantity, by_target in one_round(rng):
+                for name, value in by_target.items():
+                    seconds[quantity, name].append(value)
     with world.entered("node"):
         asyncio.run(backend.cleanup())
         backend.close()
     rows: list[dict[str, object]] = []
-    for (what, name), values in sorted(found.items()):
-        middle = statistics.median(values)
-        share = middle / statistics.median(found[what, "pod"])
-        rows.append({"mode": mode, "services": services, "what": what, "target": name, "median": middle,
-                     "least": min(values), "most": max(values), "against_pod": share})  # fmt: skip
+    for (quantity, name), values in seconds.items():
+        shares = [pod / value for pod, value in zip(seconds[quantity, "pod"], values, strict=True)]
+        rows.append({"mode": mode, "services": services, "what": quantity, "target": name,
+                     "microseconds": 1e6 * statistics.median(values), "shares": shares})  # fmt: skip
         print(
-            f"{mode:10}{services:9} {what:14}{name:10}{middle:10.2f}{min(values):10.2f}{max(values):10.2f}{share:8.2f}"
+            f"{mode:16}{services:9} {quantity:30}{name:10}{1e6 * statistics.median(values):10.1f}"
+            f"{statistics.median(shares):9.3f}{min(shares):8.2f}{max(shares):8.2f}",
+            flush=True,
         )
     return rows
 
@@ -137,9 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--services", type=int, nargs="+", default=[0, 10000])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--modes", nargs="+", default=["nftables"], choices=["nftables", "iptables"])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--modes", nargs="+", default=["nftables"], choices=MODES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
     world = World(f"bt{os.getpid()}")
@@ -150,12 +186,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     listener.listen(512)
     server = multiprocessing.get_context("fork").Process(target=serve, args=(listener,), daemon=True)
     server.start()
+    _take_core(0)
     rows = []
-    print(f"{'mode':10}{'services':>9} {'what':14}{'target':10}{'median':>10}{'least':>10}{'most':>10}{'vs pod':>8}")
+    print(f"{'mode':16}{'services':>9} {'what':30}{'target':10}{'us':>10}{'vs pod':>9}{'least':>8}{'most':>8}")
     try:
         for mode in options.modes:
             for services in options.services:
-                rows += measure(world, mode, services, options.rounds, options.seconds)
+                rows += measure(world, mode, services, options.rounds)
     finally:
         server.terminate()
         server.join()

@@ -14,7 +14,8 @@ import msgspec
 
 from cli.layout import Layout
 from cli.supervisor import ProcessSpec
-from mesh.config import AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+from mesh.config import DOCKER_SOCKET, AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+from mesh.durable import write_private
 
 ADMIN, SERVER, STORE = "admin", "server", "store"
 FAKE_LABEL = "covey.dev/fake"
@@ -45,7 +46,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int = 6443
     broker_port: int = 4222
     proxy_mode: str = "nftables"
-    docker_socket: str = "unix:///var/run/docker.sock"
+    docker_socket: str = DOCKER_SOCKET
     fake_nodes: list[str] = []
     """Nodes that `covey agent --runtime fake` may play: they have identities, and nothing else on the machine."""
 
@@ -101,7 +102,6 @@ def configurations(cluster: Cluster, layout: Layout) -> dict[str, ServerConfig |
         files[f"proxy-{node.name}"] = ProxyConfig(
             cluster=cluster.name,
             node=node.name,
-            addresses=[node.address],
             bus=cluster.bus(layout, f"proxy-{node.name}"),
             mode=cluster.proxy_mode,
             network=cluster.network,
@@ -153,6 +153,4 @@ def read_cluster(layout: Layout) -> Cluster | None:
 
 def save_cluster(layout: Layout, cluster: Cluster) -> None:
     """Write `cluster.json` in one step."""
-    temporary = layout.cluster_file.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(cluster)))
-    temporary.replace(layout.cluster_file)
+    write_private(layout.cluster_file, msgspec.json.format(msgspec.json.encode(cluster)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import Mount
 
@@ -36,6 +37,9 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
         holder = client.containers.get(node.holder)
         if holder.status != "running":
             holder.start()
+        elif not _inside(holder, cluster, node):  # the node's namespace was deleted, and made anew
+            _end_joined(client, cluster, node, holder)
+            holder.restart(timeout=0)
     except NotFound:
         holder = client.containers.run(
             BUSYBOX,
@@ -57,13 +61,26 @@ def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
     """Until the holder's process is in the node's namespace."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        holder.reload()
-        pid = int(holder.attrs["State"]["Pid"])
-        if pid and holder_ready(pid, cluster.name, node.name):
+        if _inside(holder, cluster, node):
             return
         time.sleep(0.02)
     logs = holder.logs().decode(errors="replace").strip()
     raise Terminal(f"the holder container of node {node.name} does not enter its namespace: {logs or holder.status}")
+
+
+def _inside(holder: Container, cluster: Cluster, node: NodeSpec) -> bool:
+    holder.reload()
+    pid = int(holder.attrs["State"]["Pid"])
+    return bool(pid) and holder_ready(pid, cluster.name, node.name)
+
+
+def _end_joined(client: docker.DockerClient, cluster: Cluster, node: NodeSpec, holder: Container) -> None:
+    """Kill the sandboxes of hostNetwork pods, which are where their holder is; the agent makes them anew."""
+    labels = [f"{CLUSTER_LABEL}={cluster.name}", f"{NODE_LABEL}={node.name}"]
+    for found in client.api.containers(filters={"label": labels}):
+        if found["HostConfig"]["NetworkMode"] in {f"container:{holder.id}", f"container:{holder.name}"}:
+            with suppress(APIError):  # it ended just now
+                client.api.kill(found["Id"])
 
 
 def remove_containers(client: docker.DockerClient, cluster: str, node: str = "") -> int:

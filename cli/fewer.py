@@ -20,8 +20,9 @@ from agents.node.cgroups.pods import remove_node
 from cli.cluster import Cluster, NodeSpec
 from cli.containers import mounts_below, remove_containers
 from cli.layout import Layout
+from cli.pidfiles import await_end, end, read_pid
 from cli.session import connect
-from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
+from cli.supervisor import read_processes, supervisor_pid, write_processes
 from mesh.errors import NotFound
 from mesh.objects.kinds import NODES, PODS
 from mesh.objects.meta import name_of, namespace_of, uid_of
@@ -66,10 +67,8 @@ def stop(layout: Layout, names: set[str]) -> None:
         running = read_pid(layout.run / f"{name}.pid")
         if running is None:
             continue
-        if supervisor is None:
-            os.kill(running.pid, signal.SIGTERM)
-        if not await_end(running.pid, running.started, STOP_SECONDS):
-            os.kill(running.pid, signal.SIGKILL)
+        if supervisor is None or not await_end(running, STOP_SECONDS):
+            end(running, STOP_SECONDS)
 
 
 async def forget_nodes(gone: Sequence[NodeSpec]) -> None:

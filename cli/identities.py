@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.cluster import ADMIN, SERVER, STORE, Cluster
 from cli.layout import Layout
-from cli.supervisor import read_pid
+from cli.pidfiles import read_pid
 from mesh.bus import broker
 from mesh.bus.identities import Identity, ensure_seed, proxy_user, save_identities
 

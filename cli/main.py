@@ -5,6 +5,7 @@ Errors end as one sentence on stderr: what, where, and what to do; never a trace
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -68,17 +69,27 @@ def proxy(config: ConfigFile) -> None:
 def up(
     *,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, max=100, help="How many nodes; 3 at first.")] = None,
-    api_port: Annotated[int, typer.Option("--api-port", help="Port of the HTTPS API.")] = 6443,
-    broker_port: Annotated[int, typer.Option("--broker-port", help="Port of the broker.")] = 4222,
-    proxy_mode: Annotated[str, typer.Option("--proxy-mode", help="nftables or iptables.")] = "nftables",
+    api_port: Annotated[
+        int | None, typer.Option("--api-port", min=1, max=65535, help="Port of the HTTPS API; 6443 at first.")
+    ] = None,
+    broker_port: Annotated[
+        int | None, typer.Option("--broker-port", min=1, max=65535, help="Port of the broker; 4222 at first.")
+    ] = None,
+    proxy_mode: Annotated[
+        str | None, typer.Option("--proxy-mode", help="nftables (at first) or iptables; may be changed at any time.")
+    ] = None,
     docker_socket: Annotated[
-        str, typer.Option("--docker-socket", help="URL of the Docker daemon, when the cluster is first made.")
-    ] = "unix:///var/run/docker.sock",
-    name: Annotated[str, typer.Option("--name", help="Name of the cluster, when it is first made.")] = "covey",
+        str | None,
+        typer.Option(
+            "--docker-socket", help="URL of the Docker daemon, when the cluster is first made; at first DOCKER_HOST's."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the cluster, when it is first made.")] = None,
 ) -> None:
     """Start a cluster on this machine, or bring a running one to this number of nodes."""
     from cli.layout import Layout
-    from cli.up import Wanted, up
+    from cli.up import up
+    from cli.wanted import Wanted
     from mesh.config import home
 
     wanted = Wanted(
@@ -111,7 +122,7 @@ def quickstart() -> None:
     """Start a cluster, run the example in it and show that it serves (`make quickstart`)."""
     from cli.layout import Layout
     from cli.quickstart import quickstart
-    from cli.up import Wanted
+    from cli.wanted import Wanted
     from mesh.config import home
 
     quickstart(Layout(home()), Wanted())
@@ -151,19 +162,42 @@ def _register_verbs() -> None:
 
 def main() -> None:
     """The console entry point."""
+    _open_outputs()
     _register_verbs()
     if "COVEY_LOG" not in os.environ:  # a user reads sentences; processes configure their own log
         logging.getLogger().addHandler(logging.NullHandler())
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a failure can still be told
     except Terminal as error:
         sys.exit(f"covey: {error}")
     except ApiError as error:
-        sys.exit(f"Error from server ({error.reason}): {error.message}" if error.code != 422 else error.message)
-    except BrokenPipeError:
-        # Whoever read our output (head, less) has had enough; Python would complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from cli.session import sentence
+
+        sys.exit(sentence(error))
+    except BrokenPipeError:  # whoever read our output (head, less) has had enough
+        _discard_output()
         sys.exit(0)
+    except OSError as error:  # a file of ours or of the user's, the disk, the output
+        _discard_output()
+        sys.exit(f"covey: {error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _open_outputs() -> None:
+    """Whatever we were started with, there is somewhere to write to, and it takes every character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us (>&-)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until we end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Python writes what is left in its buffer when it ends, and would complain about that."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from cli import completion
 from cli.arguments import one_target
 from cli.printing import warn
 from cli.session import Session
@@ -21,7 +22,7 @@ STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 CHUNK = 32 * 1024
 """Bytes read from a terminal or a socket at a time."""
 
-Pod = Annotated[str, typer.Argument(metavar="POD | TYPE/NAME")]
+Pod = Annotated[str, typer.Argument(metavar="POD | TYPE/NAME", autocompletion=completion.pods)]
 Container = Annotated[str, typer.Option("--container", "-c", help="Container of the pod; the first by default.")]
 
 

@@ -12,6 +12,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from mesh.config import DOCKER_SOCKET
 from mesh.errors import Terminal
 
 TOOLS = {"nft": "nftables", "iptables": "iptables", "iptables-restore": "iptables", "conntrack": "conntrack",
@@ -62,7 +64,13 @@ def check_tools() -> Iterable[Finding]:
 
 
 def check_docker(url: str) -> Iterable[Finding]:
-    """A Docker daemon that answers, with this machine's own root as its root."""
+    """A Docker daemon that answers, on this machine, with its own root as its root."""
+    if not url.startswith("unix://"):
+        yield Finding(
+            f"the Docker daemon at {url} may be another machine's: its containers cannot be wired into the pod network",
+            f"use one on this machine, by its socket ({DOCKER_SOCKET}); unset DOCKER_HOST if it names another",
+        )
+        return
     try:
         client = docker.DockerClient(base_url=url, timeout=10)
         try:
@@ -70,17 +78,23 @@ def check_docker(url: str) -> Iterable[Finding]:
         finally:
             client.close()
     except DockerException as error:
-        yield Finding(f"no Docker daemon answers at {url}: {error}", "start it: systemctl start docker")
+        yield Finding(f"no Docker daemon answers at {url}: {error}", _remedy(url, "start it: systemctl start docker"))
         return
     options = " ".join(info.get("SecurityOptions") or ())
     for word, name in (("rootless", "rootless"), ("userns", "userns-remapped")):
         if word in options:
             yield Finding(
                 f"the Docker daemon at {url} is {name}: its containers cannot be wired into the pod network",
-                "use the system's daemon (dockerd as root, without userns-remap)",
+                _remedy(url, "use the system's daemon (dockerd as root, without userns-remap)"),
             )
     if info.get("OSType", "linux") != "linux":
         yield Finding(f"the Docker daemon at {url} runs {info['OSType']} containers", "use a Linux daemon")
+
+
+def _remedy(url: str, usual: str) -> str:
+    """What to do about a daemon; where the environment led to it, that is what to change."""
+    led = url != DOCKER_SOCKET and os.environ.get("DOCKER_HOST") == url
+    return f"{usual}, or unset DOCKER_HOST" if led else usual
 
 
 def check_kernel() -> Iterable[Finding]:
@@ -131,3 +145,15 @@ def require(*checks: Callable[[], Iterable[Finding]]) -> None:
         findings = list(check())
         if findings:
             raise Terminal("\n".join(str(finding) for finding in findings))
+
+
+def main() -> None:
+    """`python -m cli.preflight URL`: whether the Docker daemon there can be used, for scripts/bootstrap.sh."""
+    try:
+        require(lambda: check_docker(sys.argv[1]))
+    except Terminal as error:
+        sys.exit(f"covey: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,9 +21,10 @@ from cli.cluster import Cluster
 from cli.layout import Layout
 from cli.manifests import read_manifests
 from cli.session import Session, connect
-from cli.up import Wanted, up
+from cli.up import up
 from cli.verbs.apply import apply_one
 from cli.verbs.rollout import sentences
+from cli.wanted import Wanted
 from mesh.errors import Terminal
 from mesh.objects.kinds import DEPLOYMENTS, PODS, SERVICES
 from mesh.objects.types import Object

@@ -14,7 +14,7 @@ import msgspec
 
 from mesh.client.client import Client
 from mesh.config import home
-from mesh.errors import Terminal, Unavailable
+from mesh.errors import ApiError, Terminal, Unavailable
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ async def connect(namespace: str = "") -> AsyncIterator[Session]:
         yield Session(Client(BusTransport(bus), user_agent="covey-cli"), namespace or context.namespace)
     finally:
         await bus.close()
+
+
+def sentence(error: ApiError) -> str:
+    """What a user is told about a refusal, in kubectl's words."""
+    return f"Error from server ({error.reason}): {error.message}" if error.code != 422 else error.message
 
 
 def run(command: Callable[[Session], Awaitable[T]], namespace: str = "") -> T:

@@ -1,30 +1,36 @@
 """Keeps the processes of a cluster on this machine running: what systemd does on a real node, in one small daemon.
 
-A process that ends is started again: at once, then with a doubling wait up to five seconds. The supervisor holds no
-state that matters: killed and started again, it finds its processes by their pid files and watches them as before, so
-that its own end ends nothing. SIGTERM stops everything, last started first.
+A process that ends is started again: at once, and when it keeps ending early with a doubling wait up to five seconds.
+The supervisor holds no state that matters: killed and started again, it finds its processes by their pid files and
+watches them as before, so that its own end ends nothing. No process runs that has no pid file: a new one waits at a
+gate until its pid is written, and gives up when the supervisor is killed before that. SIGTERM stops everything, last
+started first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
+import shutil
 import signal
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from cli.pidfiles import Running, read_pid, start_time, write_pid
+
 log = logging.getLogger("covey.supervisor")
 
 FIRST_WAIT = 0.1
+"""Seconds before the second early end in a row is made good; each further one waits twice as long."""
 LONGEST_WAIT = 5.0
 STEADY_SECONDS = 10.0
-"""A process that ran this long starts again without waiting."""
+"""A process that ends before it ran this long has ended early."""
 STOP_SECONDS = 15.0
 LOG_BYTES = 16 * 1024 * 1024
 """A log larger than this is moved to `<name>.log.1` when its process starts, and cut when it grows during the run."""
@@ -38,51 +44,14 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     environment: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A process that exists: the pid alone could be another's by now, so its start time (clock ticks) is kept too."""
-
-    pid: int
-    started: int
+_GATE = ("/bin/sh", "-c", 'read -r open && exec "$0" "$@" </dev/null')
+"""What a process waits in: whoever holds the other end of its standard input opens it with a line, or is gone."""
 
 
-def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot (proc(5), stat field 22); None when there is none, or only
-    a zombie of it."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def read_pid(path: Path) -> Running | None:
-    """The running process that a pid file names, or None."""
-    try:
-        pid, started = (int(word) for word in path.read_text().split())
-    except (OSError, ValueError):
-        return None
-    return Running(pid, started) if start_time(pid) == started else None
-
-
-def await_end(pid: int, started: int, seconds: float) -> bool:
-    """Wait for the end of somebody else's process; whether it came in time."""
-    deadline = time.monotonic() + seconds
-    while start_time(pid) == started:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def write_pid(path: Path, pid: int) -> Running:
-    """Record a process that was just started."""
-    running = Running(pid, start_time(pid) or 0)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(f"{running.pid} {running.started}\n")
-    temporary.replace(path)
-    return running
+def wait_before_start(early_ends: int) -> float:
+    """Seconds to wait with the next start after this many early ends in a row."""
+    doublings = min(early_ends - 2, 6)  # enough for the longest
+    return 0.0 if doublings < 0 else min(FIRST_WAIT * 2.0**doublings, LONGEST_WAIT)
 
 
 @dataclass(slots=True)
@@ -99,7 +68,7 @@ class _Keeper:
     async def keep(self) -> None:
         """Run it, watch it, run it again, until told to stop."""
         loop = asyncio.get_running_loop()
-        wait = 0.0
+        early_ends = 0
         self.running = read_pid(self.pid_file)
         if self.running:
             log.info("%s: adopted, pid %d", self.spec.name, self.running.pid)
@@ -116,29 +85,40 @@ class _Keeper:
             self.running = None
             if self.stopping.is_set():
                 return
-            wait = 0.0 if loop.time() - began > STEADY_SECONDS else min(max(wait * 2, FIRST_WAIT), LONGEST_WAIT)
+            early_ends = 0 if loop.time() - began > STEADY_SECONDS else early_ends + 1
+            wait = wait_before_start(early_ends)
             log.warning("%s: ended, starting it again in %.1f s", self.spec.name, wait)
             await asyncio.sleep(wait)
 
     def _start(self) -> Running:
+        if shutil.which(self.spec.command[0]) is None:  # the gate could say so only in the process's own log
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.spec.command[0])
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            pid = os.posix_spawnp(
-                self.spec.command[0],
-                self.spec.command,
-                {**os.environ, **self.spec.environment},
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, descriptor, 1),
-                    (os.POSIX_SPAWN_DUP2, descriptor, 2),
-                ],
-                setsid=True,
-            )
-        finally:
-            os.close(descriptor)
-        log.info("%s: started, pid %d", self.spec.name, pid)
+        with contextlib.ExitStack() as descriptors:
+            gate, opener = os.pipe()
+            descriptors.callback(os.close, gate)
+            descriptors.callback(os.close, opener)
+            output = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            descriptors.callback(os.close, output)
+            running = self._spawn(gate, output)
+            os.write(opener, b"\n")
+        log.info("%s: started, pid %d", self.spec.name, running.pid)
+        return running
+
+    def _spawn(self, gate: int, output: int) -> Running:
+        """The process, waiting at its gate, with its pid written."""
+        pid = os.posix_spawn(
+            _GATE[0],
+            [*_GATE, *self.spec.command],
+            {**os.environ, **self.spec.environment},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, gate, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+        )
         try:
             return write_pid(self.pid_file, pid)
         except OSError as error:

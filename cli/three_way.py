@@ -28,9 +28,12 @@ def with_last_applied(manifest: Object) -> Object:
 
 
 def last_applied(live: Object) -> Object | None:
-    """The manifest that was applied last, or None when the object was never applied."""
+    """The manifest that was applied last, or None when the object was never applied. ValueError when somebody wrote
+    something else there."""
     text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
-    found: Object | None = orjson.loads(text) if text else None
+    found = orjson.loads(text) if text else None
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}, not an object")
     return found
 
 
@@ -61,8 +64,8 @@ def _merge_value(last: Json, new: Json, live: Json, schema: Object | None) -> Js
 
 def _merge_items(last: list[Json], new: list[Json], live: list[Json], key: str, schema: Object | None) -> list[Json]:
     """Items by their key: those applied come first, in the order applied; those of others stay behind them."""
-    if not all(isinstance(item, dict) and key in item for item in (*last, *new, *live)):
-        return new
+    if not all(isinstance(item, dict) and isinstance(item.get(key), str | int) for item in (*last, *new, *live)):
+        return new  # whatever is wrong with it, the server says it best
     item_schema = (schema or {}).get("items")
     before, there = {item[key]: item for item in last}, {item[key]: item for item in live}
     wanted = {item[key] for item in new}

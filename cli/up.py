@@ -14,27 +14,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from agents.network import machine, names
-from agents.network.ranges import choose_ranges
+from agents.network import machine
 from agents.network.topology import lay_out
 from cli import preflight
-from cli.cluster import ADMIN, Cluster, NodeSpec, configurations, processes, read_cluster, save_cluster
+from cli.cluster import ADMIN, Cluster, configurations, processes, read_cluster, save_cluster
 from cli.fewer import end_nodes, forget_nodes, remove_traces
 from cli.identities import write_identities
 from cli.kubeconfig import render
 from cli.layout import Layout
+from cli.pidfiles import end, read_pid
 from cli.session import Context, connect
-from cli.supervisor import await_end, read_pid, read_processes, supervisor_pid, write_processes
+from cli.stale import end_stale
+from cli.supervisor import read_processes, supervisor_pid, write_processes
+from cli.wanted import Wanted, changed_cluster, check, new_cluster
 from controlplane.apiserver import pki
 from mesh.config import dump
+from mesh.durable import update_private, write_private
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
 from mesh.objects.meta import name_of
@@ -45,31 +48,13 @@ READY_SECONDS = 90.0
 STOP_SECONDS = 40.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the user asked for; None leaves what a running cluster has."""
-
-    name: str = "covey"
-    nodes: int | None = None
-    api_port: int = 6443
-    broker_port: int = 4222
-    proxy_mode: str = "nftables"
-    docker_socket: str = "unix:///var/run/docker.sock"
-
-
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way."""
     preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
+    check(wanted)
     known = read_cluster(layout)
-    cluster = _planned(wanted, known)
-    preflight.require(lambda: preflight.check_docker(cluster.docker_socket))
-    if supervisor_pid(layout.home) is None:
-        ports = {
-            "server": ("0.0.0.0", cluster.api_port, "api"),
-            "nats": (cluster.host_address, cluster.broker_port, "broker"),
-        }
-        needed = [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
-        preflight.require(lambda: preflight.check_ports(needed))
+    cluster = _planned(layout, wanted, known)
+    preflight.require(lambda: preflight.check_docker(cluster.docker_socket), lambda: _check_ports(layout, cluster))
     layout.make()
     gone = [n for n in known.nodes if n not in cluster.nodes] if known is not None else []
     save_cluster(layout, msgspec.structs.replace(cluster, nodes=[*cluster.nodes, *gone]))
@@ -77,7 +62,8 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     if gone:
         end_nodes(layout, cluster, gone)
     machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
-    _write_files(layout, cluster)
+    changed = _write_files(layout, cluster)
+    end_stale(layout, cluster, changed)
     say("broker, control plane and the nodes' processes")
     _start(layout, cluster)
     say("node containers")
@@ -91,31 +77,30 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     return cluster
 
 
-def _planned(wanted: Wanted, known: Cluster | None) -> Cluster:
-    """The cluster as it should be: a known one keeps its addresses."""
+def _planned(layout: Layout, wanted: Wanted, known: Cluster | None) -> Cluster:
     if known is None:
-        ranges = choose_ranges(machine.existing_routes())
-        known = Cluster(
-            name=wanted.name, host_address=lay_out(wanted.name, ranges.nodes, []).gateway, node_cidr=ranges.nodes,
-            pod_cidr=ranges.pods, service_cidr=ranges.services, nodes=[], api_port=wanted.api_port,
-            broker_port=wanted.broker_port, proxy_mode=wanted.proxy_mode, docker_socket=wanted.docker_socket,
-        )  # fmt: skip
-    count = wanted.nodes if wanted.nodes is not None else len(known.nodes) or 3
-    topology = lay_out(known.name, known.node_cidr, [f"node-{i + 1}" for i in range(count)])
-    nodes = [
-        NodeSpec(
-            name=place.name,
-            address=place.address,
-            holder=f"{names.namespace(known.name, place.name)}-holder",
-            namespace=str(machine.node_netns(known.name, place.name)),
-        )
-        for place in topology.nodes
-    ]
-    return msgspec.structs.replace(known, nodes=nodes)
+        wanted = replace(wanted, docker_socket=wanted.docker_socket or os.environ.get("DOCKER_HOST"))
+        return new_cluster(wanted, machine.existing_routes())
+    running = any(read_pid(file) for file in layout.run.glob("*.pid"))
+    return changed_cluster(known, wanted, running=running)
 
 
-def _write_files(layout: Layout, cluster: Cluster) -> None:
-    """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
+def _check_ports(layout: Layout, cluster: Cluster) -> Iterable[preflight.Finding]:
+    """That nobody listens where processes that are still to start will."""
+    if supervisor_pid(layout.home) is not None:
+        return ()
+    ports = {
+        "server": ("0.0.0.0", cluster.api_port, "api"),
+        "nats": (cluster.host_address, cluster.broker_port, "broker"),
+    }
+    return preflight.check_ports(
+        [port for process, port in ports.items() if read_pid(layout.run / f"{process}.pid") is None]
+    )
+
+
+def _write_files(layout: Layout, cluster: Cluster) -> set[str]:
+    """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration.
+    Returns the processes whose configuration is not what it was."""
     write_identities(layout, cluster)
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
@@ -127,16 +112,11 @@ def _write_files(layout: Layout, cluster: Cluster) -> None:
         certificate=keys.admin_cert.read_bytes(),
         key=keys.admin_key.read_bytes(),
     )
-    _write_private(layout.kubeconfig, text.encode())
+    write_private(layout.kubeconfig, text.encode())
     context = Context(cluster=cluster.name, servers=[cluster.broker_url], seed_file=str(layout.seed_file(ADMIN)))
-    _write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
-    for name, process in configurations(cluster, layout).items():
-        _write_private(layout.config_file(name), dump(process))
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(data)
+    write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
+    files = configurations(cluster, layout)
+    return {name for name, process in files.items() if update_private(layout.config_file(name), dump(process))}
 
 
 def _start(layout: Layout, cluster: Cluster) -> None:
@@ -248,12 +228,7 @@ def stop_processes(layout: Layout) -> None:
     """Stop the supervisor, which stops what it runs; what it left behind is stopped by its pid file."""
     running = supervisor_pid(layout.home)
     if running:
-        os.kill(running.pid, signal.SIGTERM)
-        if not await_end(running.pid, running.started, STOP_SECONDS):
-            os.kill(running.pid, signal.SIGKILL)  # or it would start again what is stopped below
+        end(running, STOP_SECONDS)  # it must not start again what is stopped below
     for file in sorted(layout.run.glob("*.pid")):
-        left = read_pid(file)
-        if left:
-            os.kill(left.pid, signal.SIGTERM)
-            if not await_end(left.pid, left.started, 5.0):
-                os.kill(left.pid, signal.SIGKILL)
+        if left := read_pid(file):
+            end(left, 5.0)

@@ -14,6 +14,7 @@ import signal
 from pathlib import Path
 
 from controlplane.apiserver.assembly import start as start_api
+from controlplane.lag import watch_lag
 from controlplane.manager.heartbeats import Who
 from controlplane.manager.manager import ControllerManager
 from controlplane.scheduler.loop import NAME, Scheduler
@@ -49,7 +50,7 @@ async def run(config: ServerConfig) -> None:
     # Hundreds of thousands of cached objects live for long: with Python's own thresholds the collector would look
     # through them again and again (a third of the cost of a create, measured).
     gc.set_threshold(200_000, 20, 1000)
-    clock, rng = SystemClock(), random.SystemRandom()
+    clock, rng = SystemClock(), random.Random()
     store_connection = Connection(config.store.servers, load_signer(Path(config.store.seed_file)), name="store")
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name="server")
     try:
@@ -96,7 +97,7 @@ async def decide(
     scheduler = Scheduler(client, pods, nodes, events.recorder(NAME), clock)
     elector = LeaderElector(client, clock, rng, name=SCHEDULER_ELECTION, identity=bus.identity)
     async with asyncio.TaskGroup() as tasks:
-        for work in (informers.run(), events.run(), manager.run(), elector.run(scheduler.run)):
+        for work in (informers.run(), events.run(), manager.run(), elector.run(scheduler.run), watch_lag()):
             tasks.create_task(work)
 
 

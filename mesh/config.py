@@ -15,6 +15,9 @@ from mesh.errors import Terminal
 
 T = TypeVar("T")
 
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+"""Where the system's own Docker daemon answers."""
+
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a process reaches the broker."""
@@ -83,7 +86,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state_dir: str
     """The agent's memory: last desired state, volumes, checkpoints."""
     runtime: str = "docker"
-    docker_socket: str = "unix:///var/run/docker.sock"
+    docker_socket: str = DOCKER_SOCKET
     pause_image: str = "covey/pause:2"
     warm_sandboxes: int = 2
     holder: str = ""
@@ -104,7 +107,6 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     cluster: str = "covey"
     node: str
-    addresses: list[str]
     bus: BusConfig
     mode: str = "nftables"
     network: NetworkConfig = NetworkConfig()

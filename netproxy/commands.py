@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 
 from mesh.errors import Terminal
 from netproxy.backend import KernelRefused
@@ -28,3 +30,15 @@ async def run(*command: str, stdin: str = "", accept: tuple[int, ...] = (0,)) ->
     if process.returncode not in accept:
         raise KernelRefused(f"{' '.join(command)}: {errors.decode(errors='replace').strip()}")
     return output.decode(errors="replace")
+
+
+def flavours(table: str) -> list[str]:
+    """The iptables flavours that have this table here. Merely asking the legacy one would load its modules and make its
+    tables."""
+    found = []
+    if shutil.which("iptables-nft"):
+        found.append("iptables-nft")
+    legacy = Path("/proc/net/ip_tables_names")
+    if shutil.which("iptables-legacy") and legacy.exists() and table in legacy.read_text().split():
+        found.append("iptables-legacy")
+    return found

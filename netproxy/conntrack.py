@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from netproxy.commands import run
-from netproxy.flows import Flow, entries_of, stale_entries
-from netproxy.model import Rules
+from netproxy.flows import Where, entries_of, stale_entries
+from netproxy.model import Frontend, Rules
 
 _NOTHING_DELETED = 1
-"""The tool's exit status when no flow matched, which is the usual case."""
+"""The tool's exit status when no flow matched: it ended meanwhile."""
+
+_LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 
 
 class Conntrack:
     """The connection tracking table of the network namespace this process runs in."""
 
-    def __init__(self, node_addresses: Sequence[str]) -> None:
-        self._node_addresses = tuple(node_addresses)
+    def __init__(self, service_cidrs: Sequence[str]) -> None:
+        self._service_cidrs = tuple(service_cidrs)
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        """Delete these flows: the next packet of each is looked up anew. `KernelRefused` when the tool cannot."""
-        for flow in flows:
-            for command in self._commands(flow):
-                await run(*command, accept=(0, _NOTHING_DELETED))
-
-    async def reconcile(self, rules: Rules) -> None:
-        """Delete the UDP flows to frontends of `rules` that are led to something that is no backend of theirs."""
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None = None) -> None:
+        """Delete the UDP flows to these frontends (None: to any Service) that are led to what is no backend of theirs:
+        the next packet of each is looked up anew. `KernelRefused` when the tool cannot."""
         listing = await run("conntrack", "-L", "-p", "udp")
-        for entry in stale_entries(entries_of(listing.splitlines()), rules, self._node_addresses):
-            asked = ("--orig-src", entry.source, "--orig-dst", entry.address)
-            ports = ("--orig-port-src", str(entry.source_port), "--orig-port-dst", str(entry.port))
-            await run("conntrack", "-D", "-p", "udp", *asked, *ports, accept=(0, _NOTHING_DELETED))
+        where = Where(own_addresses(), self._service_cidrs)
+        for entry in stale_entries(entries_of(listing.splitlines()), rules, where, frontends):
+            asked = ("--orig-dst", entry.address, "--orig-port-dst", str(entry.port))
+            answers = ("--reply-src", entry.backend, "--reply-port-src", str(entry.backend_port))
+            await run("conntrack", "-D", "-p", "udp", *asked, *answers, accept=(0, _NOTHING_DELETED))
 
-    def _commands(self, flow: Flow) -> Iterator[tuple[str, ...]]:
-        """One command for each address by which the frontend may have been reached."""
-        addresses = self._node_addresses if flow.frontend.is_node_port else (flow.frontend.address,)
-        port = str(flow.frontend.port)
-        led_to = ("--dst-nat", flow.backend.address) if flow.backend else ()
-        for address in addresses:
-            yield ("conntrack", "-D", "-p", "udp", "--orig-dst", address, "--orig-port-dst", port, *led_to)
+
+def own_addresses() -> frozenset[str]:
+    """The IPv4 addresses of this network namespace, but not loopback's: where node ports are reached."""
+    found: list[str] = _LOCAL.findall(Path("/proc/net/fib_trie").read_text())
+    return frozenset(address for address in found if not address.startswith("127."))

@@ -8,72 +8,84 @@ care: its clients notice and connect anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
 from netproxy.endpoints import Backend
 from netproxy.model import Frontend, Rule, Rules
 from netproxy.plan import Changes
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Flows to a frontend that were led to `backend`, or all flows to it (None)."""
-
-    frontend: Frontend
-    backend: Backend | None
-
-    def __str__(self) -> str:
-        where = f"{self.frontend.address}:{self.frontend.port}"
-        return f"UDP flows to {where}" + (f" led to {self.backend.address}" if self.backend else "")
-
-
-def stale_flows(changes: Changes) -> Iterator[Flow]:
-    """The flows that these changes leave behind."""
+def affected(changes: Changes) -> frozenset[Frontend]:
+    """The UDP frontends of which flows may be left behind: those that lost a backend, and those that had none."""
+    found = set()
     for change in changes:
-        if change.frontend.protocol != "udp":
-            continue
         before, after = _backends(change.before), _backends(change.after)
-        for backend in sorted(before - after):
-            yield Flow(change.frontend, backend)
-        if after and not before:
-            yield Flow(change.frontend, None)
+        if change.frontend.protocol == "udp" and (before - after or (after and not before)):
+            found.add(change.frontend)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One flow of the kernel's table: who asked whom, and who answers."""
+    """Flows of the kernel's table that have this in common: whom they asked, and who answers."""
 
-    source: str
-    source_port: int
     address: str
     port: int
     backend: str
     backend_port: int
 
+    @property
+    def redirected(self) -> bool:
+        """Whether somebody else answers than was asked."""
+        return (self.address, self.port) != (self.backend, self.backend_port)
+
 
 _ENTRY = re.compile(
-    r"udp .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=(\d+) dport="
+    r"udp .*?src=\S+ dst=(\S+) sport=\d+ dport=(\d+) (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=(\d+) dport="
 )
 
 
-def entries_of(listing: Iterable[str]) -> Iterator[Entry]:
+def entries_of(listing: Iterable[str]) -> frozenset[Entry]:
     """Read the output of `conntrack -L -p udp`."""
+    found = set()
     for line in listing:
         if match := _ENTRY.match(line):
-            source, address, source_port, port, backend, backend_port = match.groups()
-            yield Entry(source, int(source_port), address, int(port), backend, int(backend_port))
+            address, port, backend, backend_port = match.groups()
+            found.add(Entry(address, int(port), backend, int(backend_port)))
+    return frozenset(found)
 
 
-def stale_entries(entries: Iterable[Entry], rules: Rules, node_addresses: Collection[str]) -> Iterator[Entry]:
-    """Flows to our frontends that are led elsewhere than to a backend: what a proxy finds that was away for a while."""
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What tells our flows from others."""
+
+    own_addresses: Collection[str]
+    """The node's: what comes to them may have come to a node port."""
+    service_cidrs: Sequence[str]
+
+
+def stale_entries(
+    entries: Iterable[Entry], rules: Rules, where: Where, frontends: Collection[Frontend] | None
+) -> Iterator[Entry]:
+    """Flows to these frontends (None: to any Service) that are led elsewhere than to a backend.
+
+    Where there are no backends only flows that were redirected count: they once had one.
+    """
+    networks = [ip_network(cidr) for cidr in where.service_cidrs]
     for entry in entries:
-        rule = rules.get(Frontend(entry.address, "udp", entry.port))
-        if rule is None and entry.address in node_addresses:
-            rule = rules.get(Frontend("0.0.0.0", "udp", entry.port))
-        if rule is not None and (entry.backend, entry.backend_port) not in {
-            (b.address, b.port) for b in (*rule.backends, *rule.inside)
-        }:
+        frontend = Frontend(entry.address, "udp", entry.port)
+        if entry.address in where.own_addresses and frontend not in rules:
+            frontend = Frontend("0.0.0.0", "udp", entry.port)
+        if frontends is not None:
+            ours = frontend in frontends
+        else:
+            ours = frontend in rules or any(ip_address(entry.address) in network for network in networks)
+        if not ours:
+            continue
+        backends = {(b.address, b.port) for b in _backends(rules.get(frontend))}
+        if (entry.backend, entry.backend_port) not in backends and (backends or entry.redirected):
             yield entry
 
 

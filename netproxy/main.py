@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -22,10 +23,11 @@ from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.meta import Key, key_of, labels_of, namespace_of
 from mesh.objects.types import Object
 from netproxy import sysctls
-from netproxy.backend import Backend
+from netproxy.acceptance import Acceptance
+from netproxy.backend import Backend, KernelRefused
 from netproxy.cluster import MARK, Cluster
+from netproxy.commands import flavours
 from netproxy.conntrack import Conntrack
-from netproxy.forwarding import Forwarding
 from netproxy.life import give_signs
 from netproxy.model import NodeView
 from netproxy.proxier import BY_SERVICE, Proxier, service_of
@@ -33,6 +35,7 @@ from netproxy.proxier import BY_SERVICE, Proxier, service_of
 log = logging.getLogger(__name__)
 
 ZONE = "topology.kubernetes.io/zone"
+_RETIRE_SECONDS = 10.0
 
 
 async def run(config: ProxyConfig) -> None:
@@ -63,15 +66,44 @@ async def run(config: ProxyConfig) -> None:
 async def cleanup(config: ProxyConfig) -> None:
     """Remove everything that a proxy of any mode wrote to this network namespace, and nothing else."""
     cluster = cluster_of(config.network)
-    for mode, tools in _TOOLS.items():
-        if not all(shutil.which(tool) for tool in tools):
-            continue
-        backend = make_backend(mode, cluster)
-        try:
+    for backend in leftovers("", cluster):
+        with contextlib.closing(backend):
             await backend.cleanup()
-        finally:
-            backend.close()
-    await _forwarding(cluster).cleanup()
+    await _acceptance(cluster).cleanup()
+
+
+def leftovers(mode: str, cluster: Cluster) -> Iterator[Backend]:
+    """Back ends for whatever proxies of other modes than `mode` may have left here, both flavours of iptables included."""
+    if mode != "nftables" and shutil.which("nft"):
+        yield make_backend("nftables", cluster)
+    from netproxy.iptables.backend import IptablesBackend
+
+    for flavour in flavours("nat"):
+        if mode != "iptables" or _program(flavour) != _program("iptables"):
+            yield IptablesBackend(cluster, flavour)
+
+
+def _program(tool: str) -> Path:
+    """The program that a command is in the end: `iptables` is a link to one of its flavours."""
+    return Path(shutil.which(tool) or tool).resolve()
+
+
+async def retire_others(mode: str, cluster: Cluster, synced: asyncio.Event) -> None:
+    """What a proxy of another mode left goes as soon as our rules are in place, so that clients never meet none."""
+    await synced.wait()
+    for backend in leftovers(mode, cluster):
+        with contextlib.closing(backend):
+            await _clean(backend)
+
+
+async def _clean(backend: Backend) -> None:
+    """Clean up, however often it has to be tried."""
+    while True:
+        try:
+            return await backend.cleanup()
+        except KernelRefused as error:
+            log.warning("proxy.leftovers_stay retry_seconds=%g reason=%s", _RETIRE_SECONDS, error)
+        await asyncio.sleep(_RETIRE_SECONDS)
 
 
 async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backend, cluster: Cluster) -> None:
@@ -84,8 +116,8 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         services=services,
         slices=slices,
         backend=backend,
-        flows=Conntrack(config.addresses),
-        guard=_forwarding(cluster),
+        flows=Conntrack(cluster.service_cidrs),
+        guard=_acceptance(cluster),
         clock=SystemClock(),
     )
     async with asyncio.TaskGroup() as tasks:
@@ -95,6 +127,7 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         services.add_handler(lambda old, new: _ring(proxier.wake, old, new, key_of))
         slices.add_handler(lambda old, new: _ring(proxier.wake, old, new, _service_key))
         nodes.add_handler(lambda _, new: proxier.set_node(_view(config.node, new)))
+        tasks.create_task(retire_others(config.mode, cluster, proxier.synced))
         log.info("proxy.started node=%s mode=%s", config.node, config.mode)
         await proxier.run()
 
@@ -125,6 +158,7 @@ def make_backend(mode: str, cluster: Cluster) -> Backend:
 
 _TOOLS = {"nftables": ("nft",), "iptables": ("iptables-save", "iptables-restore")}
 """The programs that each mode runs."""
+MODES = tuple(_TOOLS)
 
 
 def _require(*tools: str) -> None:
@@ -133,8 +167,8 @@ def _require(*tools: str) -> None:
         raise Terminal(f"the proxy needs {', '.join(missing)}: install nftables, iptables and conntrack")
 
 
-def _forwarding(cluster: Cluster) -> Forwarding:
-    return Forwarding(cluster.pod_cidrs, cluster.service_cidrs, MARK)
+def _acceptance(cluster: Cluster) -> Acceptance:
+    return Acceptance(cluster.pod_cidrs, cluster.service_cidrs, MARK)
 
 
 def _view(name: str, node: Object | None) -> NodeView:

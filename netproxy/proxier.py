@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,8 @@ from mesh.clock import Clock
 from mesh.objects.meta import Key, key_of
 from mesh.plan.controller import Cache
 from netproxy.backend import Backend, KernelRefused
-from netproxy.flows import Flow, stale_flows
-from netproxy.model import NodeView, Rules, rules_of
+from netproxy.flows import affected
+from netproxy.model import Frontend, NodeView, Rules, rules_of
 from netproxy.plan import Changes, RuleTable
 
 log = logging.getLogger(__name__)
@@ -25,18 +25,19 @@ log = logging.getLogger(__name__)
 BY_SERVICE = "netproxy.service"
 """Index of EndpointSlices by the `namespace/name` of their Service."""
 
-_CHECK_SECONDS = 10.0
+_CHECK_SECONDS = 1.0
+"""How often to look whether somebody else touched our rules. Mostly that is one question to the kernel."""
+_CHECK_SHARE = 0.02
+"""Where looking takes long it is done more rarely: it may take this share of the time."""
+_GUARD_SECONDS = 10.0
 _RETRY_SECONDS = (0.5, 30.0)
 
 
 class Flows(Protocol):
     """Connection tracking, as far as the proxy touches it."""
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        """Delete these flows."""
-
-    async def reconcile(self, rules: Rules) -> None:
-        """Delete every flow that is led to what is no backend of its frontend."""
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None) -> None:
+        """Delete every flow to these frontends (None: to any Service) that is led to what is no backend of theirs."""
 
 
 class Guard(Protocol):
@@ -76,6 +77,10 @@ class Proxier:
         self._dirty: dict[Key, float] = {}
         self._doorbell = asyncio.Event()
         self._must_sync = True
+        self._must_check = True
+        self._guarded = -_GUARD_SECONDS
+        self.synced = asyncio.Event()
+        """Set once the kernel has held the whole table."""
         self.statistics = Statistics()
 
     def wake(self, service: Key) -> None:
@@ -96,9 +101,13 @@ class Proxier:
         pause = _RETRY_SECONDS[0]
         while True:
             try:
-                await self._pass()
+                if self._must_check:
+                    await self._check()
+                if self._dirty or self._must_sync:
+                    await self._pass()
                 pause = _RETRY_SECONDS[0]
-                await self._wait()
+                await self._doorbell.wait()
+                self._doorbell.clear()
             except KernelRefused as error:
                 self._must_sync = True
                 self.statistics.refusals += 1
@@ -109,7 +118,6 @@ class Proxier:
     async def _pass(self) -> None:
         """Write what has changed since the last pass, all of it together."""
         dirty, self._dirty = self._dirty, {}
-        self._doorbell.clear()
         changes = self._replan(dirty)
         first = self._must_sync
         try:
@@ -118,10 +126,9 @@ class Proxier:
             # The table has moved on, the kernel has not: only a full sync brings them together.
             self._must_sync = True
             raise
-        if first:
-            await self._flows.reconcile(self.table.rules)
-        else:
-            await self._flows.forget(stale_flows(changes))
+        frontends = None if first else affected(changes)
+        if frontends is None or frontends:
+            await self._flows.reconcile(self.table.rules, frontends)
         self.statistics.passes += 1
         self.statistics.written += written
         if dirty:
@@ -147,24 +154,34 @@ class Proxier:
     async def _write(self, changes: Changes) -> int:
         if not self._must_sync:
             return await self._backend.apply(changes) if changes else 0
-        await self._guard.ensure()
         written = await self._backend.sync(self.table.rules)
         self._must_sync = False
+        self.synced.set()
         self.statistics.full_syncs += 1
         return written
 
-    async def _wait(self) -> None:
-        """Until a doorbell rings; now and then look whether somebody else touched our rules."""
-        while not self._doorbell.is_set():
-            try:
-                async with asyncio.timeout(_CHECK_SECONDS):
-                    await self._doorbell.wait()
-            except TimeoutError:
+    async def _check(self) -> None:
+        """See whether somebody else touched what we wrote, and whether the guard is in place."""
+        self._must_check = False
+        began = self._clock.monotonic()
+        try:
+            foreign = not self._must_sync and not await self._backend.intact()
+            if foreign:
+                log.warning("proxy.foreign_change somebody else changed or removed our rules; writing them again")
+                self._must_sync = True
+            if foreign or began - self._guarded >= _GUARD_SECONDS:
                 await self._guard.ensure()
-                if not await self._backend.intact():
-                    log.warning("proxy.foreign_change somebody else changed or removed our rules; writing them again")
-                    self._must_sync = True
-                    return
+                self._guarded = began
+        finally:
+            self._check_later(self._clock.monotonic() - began)
+
+    def _check_later(self, took: float) -> None:
+        """Ring for the next check, the last of which took so many seconds."""
+        asyncio.get_running_loop().call_later(max(_CHECK_SECONDS, took / _CHECK_SHARE), self._ask_for_check)
+
+    def _ask_for_check(self) -> None:
+        self._must_check = True
+        self._doorbell.set()
 
 
 def service_of(namespace: str, labels: dict[str, str]) -> Key | None:

@@ -4,6 +4,7 @@
 #   bootstrap.sh python    only the virtual environment
 #   bootstrap.sh all       everything a cluster on this machine needs
 #   bootstrap.sh test      and what the tests need beside it
+#   bootstrap.sh vm        what the tests in virtual machines need, which is no cluster on this machine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,9 +16,10 @@ if [ "$(uname -s)" != Linux ]; then
 fi
 SUDO=""
 if [ "$(id -u)" != 0 ]; then
-  SUDO="sudo"
+  SUDO="sudo --preserve-env=DOCKER_HOST"
   command -v sudo >/dev/null || fail "run this as root, or install sudo"
 fi
+DOCKER_URL="${DOCKER_HOST:-unix:///var/run/docker.sock}"
 
 missing() { # the packages of "$@" that are not installed
   local package
@@ -34,7 +36,7 @@ install_packages() {
   say "installing Debian packages: $wanted"
   $SUDO apt-get update -qq
   # shellcheck disable=SC2086
-  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
+  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $wanted >/dev/null
 }
 
 install_python() {
@@ -51,25 +53,29 @@ install_python() {
   fi
 }
 
-docker_answers() { $SUDO python3 - <<'PY'
+docker_answers() { $SUDO python3 - "${DOCKER_URL#unix://}" <<'PY'
 import socket, sys
 try:
-    s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect("/var/run/docker.sock")
+    s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.connect(sys.argv[1])
     s.sendall(b"GET /_ping HTTP/1.0\r\n\r\n"); sys.exit(b"200" not in s.recv(200))
 except OSError:
     sys.exit(1)
 PY
 }
 
+check_docker() { # a daemon that is there is used as it is, or not at all: say so before anything is installed
+  if [ -n "${DOCKER_HOST:-}" ] || docker_answers; then
+    $SUDO .venv/bin/python -m cli.preflight "$DOCKER_URL"
+  fi
+}
+
 start_docker() {
   docker_answers && return 0
-  if ! command -v dockerd >/dev/null; then
-    if [ ! -e /etc/docker/daemon.json ]; then # a daemon that we install keeps containers running while it restarts
-      $SUDO mkdir -p /etc/docker
-      echo '{"live-restore": true}' | $SUDO tee /etc/docker/daemon.json >/dev/null
-    fi
-    install_packages docker.io
+  if [ ! -e /etc/docker/daemon.json ]; then # a daemon that we start keeps containers running while it restarts
+    $SUDO mkdir -p /etc/docker
+    echo '{"live-restore": true}' | $SUDO tee /etc/docker/daemon.json >/dev/null
   fi
+  command -v dockerd >/dev/null || install_packages docker.io
   say "starting the Docker daemon"
   if [ -d /run/systemd/system ]; then
     $SUDO systemctl start docker
@@ -85,8 +91,14 @@ start_docker() {
 }
 
 install_machine() {
-  install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
   install_python
+  check_docker
+  install_packages ca-certificates iproute2 iptables nftables conntrack procps util-linux kmod busybox-static
+  if grep -qs Y /sys/module/apparmor/parameters/enabled; then
+    install_packages apparmor # without its parser Docker runs no container on such a kernel
+  fi
+  # By the caller: folders that root makes for compiled files are not the caller's to remove.
+  .venv/bin/python -m compileall -q agents cli controlplane images mesh netproxy
   start_docker
 }
 
@@ -97,5 +109,9 @@ case "${1:-all}" in
     install_packages docker-registry iputils-ping binutils
     install_machine
     ;;
-  *) fail "usage: $0 python|all|test" ;;
+  vm)
+    install_python
+    install_packages qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
+    ;;
+  *) fail "usage: $0 python|all|test|vm" ;;
 esac

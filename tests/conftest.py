@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import ending
 from tests.support.cluster import RealCluster
+
+pytest_configure = ending.pytest_configure
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from agents.network import addresses
 from agents.network.addresses import Exhausted, Ledger
-from agents.node.ports import NetworkFailure, PodAddresses
+from agents.node.network_port import NetworkFailure, PodAddresses
 from agents.node.sysctls import NONE as NO_SYSCTLS
 
 
 class FakePodNetwork:
-    """Implements `agents.node.ports.PodNetwork`; passes the contract suite of the real one.
+    """Implements `agents.node.network_port.PodNetwork`; passes the contract suite of the real one.
 
     `ledger` survives a simulated restart of the agent when it is handed to the next instance. `fail_next` makes the
     next attachments fail with its sentences, one each.

@@ -51,9 +51,7 @@ def node_netns(cluster: str, node: str) -> Path:
 def existing_routes() -> list[str]:
     """Destinations that this machine routes, and its resolvers: what `ranges.choose_ranges` must avoid."""
     with Netlink() as kernel:
-        routes = [route.destination for route in kernel.routes()]
-        addresses = [address.address for address in kernel.addresses()]
-    return routes + addresses + _resolvers()
+        return [*kernel.destinations(), *(a.address for a in kernel.addresses()), *_resolvers()]
 
 
 def raise_nodes(topology: Topology) -> tuple[Action, ...]:

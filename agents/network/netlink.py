@@ -129,6 +129,11 @@ class Netlink:
             if m.get_attr("RTA_OIF") and (name := messages.name_of(m.get_attr("RTA_OIF")))
         ]
 
+    def destinations(self) -> list[str]:
+        """Where IPv4 routes of any table lead: whatever their type, and however many ways they name."""
+        found = self._dump(rtmsg, messages.GETROUTE, {"family": socket.AF_INET, "table": 0})
+        return [f"{m.get_attr('RTA_DST') or '0.0.0.0'}/{m['dst_len']}" for m in found]
+
     def neighbours(self, device: str) -> list[Neighbour]:
         """Permanent neighbour entries of a device."""
         if not (index := messages.index_of(device)):

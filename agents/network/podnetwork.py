@@ -6,6 +6,7 @@ All state lives in the kernel and in the ledger file; this object can be thrown 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from agents.network.addresses import Exhausted, Ledger
 from agents.network.items import PROTOCOL_PODS, Item, Sysctl, Up
 from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
-from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
+from agents.network.pods import NOTHING, Observed, Plan, Wiring, in_pod, on_node, plan_attach
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure, PodAddresses
+from agents.node.network_port import NetworkFailure, PodAddresses
 from agents.node.sysctls import NONE as NO_SYSCTLS
 from agents.node.sysctls import path_of
 from mesh import netns as namespaces
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class KernelPodNetwork:
-    """Implements `agents.node.ports.PodNetwork` on this node's kernel.
+    """Implements `agents.node.network_port.PodNetwork` on this node's kernel.
 
     `worker` lives in the node's namespace; `node_addresses` are the node's own, one per family; `mtu` is that of the
     link between nodes. `attach` waits until the node's pod CIDRs are known: from `configure`, or from the ledger of an
@@ -55,7 +56,7 @@ class KernelPodNetwork:
             self._ready.set()
 
     async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NO_SYSCTLS) -> PodAddresses:
-        """Wire the namespace at path `netns` and set `sysctls` there; the same sandbox gets the same addresses again. Raises
+        """Wire the namespace at path `netns`, set `sysctls` there; the same sandbox gets the same addresses again. Raises
         `NetworkFailure` when no address is free, the namespace is gone, or the kernel refuses."""
         await self._ready.wait()
         items = tuple(Sysctl(path_of(name), value) for name, value in sysctls.items())
@@ -101,7 +102,7 @@ class KernelPodNetwork:
             wiring = Wiring(sandbox_id, netns, given, self._node_addresses, self._mtu, sysctls)
             with Netlink() as kernel:
                 plan = plan_attach(wiring, _observe(kernel, wiring))
-                kernel.apply(plan.node)
+                _apply_on_node(kernel, wiring, plan)
                 if plan.pod:
                     with namespaces.within(netns), Netlink() as inside:
                         inside.apply(plan.pod)
@@ -139,6 +140,19 @@ class KernelPodNetwork:
             self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
         except (KernelRefusal, OSError) as error:
             raise NetworkFailure(f"failed to tear down the network of earlier sandboxes: {error}") from error
+
+
+def _apply_on_node(kernel: Netlink, wiring: Wiring, plan: Plan) -> None:
+    """The node's side of a plan. An eth0 that is in the pod already leads into a namespace that was the node's before
+    it was made anew, and lives on for as long as some process is in it."""
+    try:
+        kernel.apply(plan.node)
+    except KernelRefusal as error:
+        if error.errno != errno.EEXIST:
+            raise
+        with namespaces.within(wiring.netns), Netlink() as inside:
+            inside.remove_links([names.POD_INTERFACE])
+        kernel.apply(plan.node)
 
 
 def _sandboxes_in(kernel: Netlink) -> dict[str, str]:

@@ -16,6 +16,8 @@ _SERVICES_FIRST = ("10.96.0.0/16",)
 _NODES_FIRST = ("10.63.0.0/24",)
 _POOLS = ("10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10")
 """Searched in this order when the first choice is taken. 192.168.0.0/16 is left to homes and offices."""
+_SHORTEST = 8
+"""The length of the largest private range. A route to more than that says where the rest goes, not that it is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class Ranges:
 
 
 def choose_ranges(existing_routes: Iterable[str]) -> Ranges:
-    """Ranges that overlap none of `existing_routes` (destinations as CIDRs or addresses; default routes are ignored).
+    """Ranges that overlap none of `existing_routes` (destinations as CIDRs or addresses). Default routes are ignored,
+    those in two halves too (0.0.0.0/1 and 128.0.0.0/1, as a VPN lays them over the machine's own).
 
     Give resolvers and other addresses that must stay reachable beside the routes. Raises `Terminal` when all private
     space is routed somewhere already.
     """
-    taken = [net for text in existing_routes if (net := ipaddress.ip_network(text, strict=False)).prefixlen]
+    networks = (ipaddress.ip_network(text, strict=False) for text in existing_routes)
+    taken = [net for net in networks if net.prefixlen >= _SHORTEST]
     chosen = {}
     for purpose, first, length in (
         ("pods", _PODS_FIRST, 16),
@@ -44,7 +48,7 @@ def choose_ranges(existing_routes: Iterable[str]) -> Ranges:
         if free is None:
             raise Terminal(
                 f"no private /{length} range is free for the cluster's {purpose}: every one is already routed on this "
-                "machine. Remove a route, or name the ranges yourself"
+                "machine (ip route show table all). Remove a route that is not needed"
             )
         taken.append(free)
         chosen[purpose] = str(free)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.node.cgroups.pods import MakeCgroups
 from agents.node.cgroups.shares import ClassShares
@@ -25,10 +25,11 @@ from agents.node.images import Images
 from agents.node.keeper import CheckpointKeeper
 from agents.node.machine import Machine, PressureReader
 from agents.node.memory import PodMemory
+from agents.node.network_port import NetworkFailure, PodNetwork
 from agents.node.node_status import capacity
 from agents.node.objects import Reference, ReferencedObjects
 from agents.node.orphans import Orphans
-from agents.node.ports import NetworkFailure, PodNetwork, Runtime, RuntimeInfo
+from agents.node.ports import Runtime, RuntimeInfo
 from agents.node.registration import Registration
 from agents.node.resources import refuse
 from agents.node.runtime_watch import RuntimeWatch
@@ -36,6 +37,7 @@ from agents.node.services import NodeServices
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
+from agents.node.touch import Touch, declared_unknown
 from agents.node.worker import PodWorker
 from agents.node.workers import Workers
 from mesh.bus.port import Bus
@@ -45,13 +47,18 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.kinds import NODES, PODS, SERVICES
-from mesh.objects.meta import key_of, uid_of
+from mesh.objects.meta import Key, key_of, uid_of
 from mesh.objects.quantity import to_int
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
+HEARTBEATS_MISSED = 3
+"""After so many heartbeats without an answer the node is out of touch: before the leader declares it silent."""
+EVENTS_AT_ONCE = 2
+"""Objects whose Events are being written at the same time: few, since all nodes write to the same servers."""
 
 
 @dataclass(slots=True)
@@ -74,6 +81,8 @@ class Ports:
     """None where no heartbeats are sent: then exclusive pods are not guarded."""
     node_hosts: str = ""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers; nodes of one process share them."""
 
 
 class NodeAgent:
@@ -87,8 +96,10 @@ class NodeAgent:
         """Set once everything found in the runtime belongs to somebody: warm sandboxes may be made from then on."""
         self._pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
         nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
-        self._events = EventBroadcaster(ports.client, ports.clock)
-        self._status = StatusWriter(ports.client)
+        self._events = EventBroadcaster(ports.client, ports.clock, at_once=EVENTS_AT_ONCE)
+        self._nodes = nodes
+        self._touch = Touch(config.heartbeat_seconds * HEARTBEATS_MISSED)
+        self._status = StatusWriter(ports.client, self._silenced)
         self._objects = ReferencedObjects(ports.client, ports.rng, self._object_changed)
         self.registration = Registration(
             config,
@@ -99,6 +110,7 @@ class NodeAgent:
             pressure=ports.pressure,
             identity=ports.bus.identity if ports.bus is not None else "",
             clock=ports.clock,
+            silenced=self._silenced,
         )
         self._keeper = CheckpointKeeper(ports.checkpoints, self._objects)
         self._service_cache = informers.get_or_create(SERVICES)
@@ -148,9 +160,8 @@ class NodeAgent:
 
     async def _beat(self, bus: Bus) -> None:
         """Heartbeats; an answered one says that the node is in touch, as of the moment it was sent."""
-        config, fence = self.config, self.ports.fence
-        answered = fence.answered if fence is not None else lambda _sent: None
-        await beat(bus, config.node, config.heartbeat_seconds, self.ports.clock, answered)
+        config = self.config
+        await beat(bus, config.node, config.heartbeat_seconds, self.ports.clock, self._answered)
 
     def _equip(self, info: RuntimeInfo) -> None:
         """What can only be made once the runtime has said what it is."""
@@ -185,6 +196,7 @@ class NodeAgent:
             node_memory=to_int(amounts["memory"]),
             node_hosts=ports.node_hosts,
             node_resolv_conf=ports.node_resolv_conf,
+            turns=ports.turns,
         )
 
     async def _adopt(self) -> None:
@@ -234,6 +246,21 @@ class NodeAgent:
             self._fenced.guard()
         self._shares.ring()
         self._services.ring()
+
+    def _answered(self, sent: float) -> None:
+        """A heartbeat has been answered: the node is in touch, as of the moment it was sent."""
+        if self._touch.answered(sent, self.ports.clock.boottime()):
+            self.registration.ring()
+            for worker in self.workers.values():
+                worker.ring()
+        if self.ports.fence is not None:
+            self.ports.fence.answered(sent)
+
+    def _silenced(self) -> bool:
+        """Whether the controller has declared us unreachable, and our heartbeats do not prove the contrary."""
+        if self.ports.bus is None or self._touch.holds(self.ports.clock.boottime()):
+            return False
+        return declared_unknown(self._nodes.get(Key("", self.config.node)))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A doorbell from the informer."""

@@ -10,8 +10,9 @@ from agents.node.fence_guard import Fence
 from agents.node.files import PodFiles
 from agents.node.handlers import Reach
 from agents.node.images import Images
+from agents.node.network_port import PodNetwork
 from agents.node.objects import ReferencedObjects
-from agents.node.ports import PodNetwork, Runtime, RuntimeInfo
+from agents.node.ports import Runtime, RuntimeInfo
 from agents.node.status import Host
 from agents.node.status_writer import StatusWriter
 from agents.node.tokens import Tokens
@@ -20,6 +21,7 @@ from mesh.client.events import EventRecorder
 from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 
 @dataclass(slots=True)
@@ -50,3 +52,5 @@ class NodeContext:
     node_hosts: str = ""
     """The machine's /etc/hosts."""
     node_resolv_conf: str = ""
+    turns: Turns = field(default_factory=Turns)
+    """For the passes of pod workers."""

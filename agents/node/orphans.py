@@ -7,7 +7,8 @@ import logging
 
 from agents.node.context import NodeContext
 from agents.node.memory import PodMemory
-from agents.node.ports import NetworkFailure, RuntimeFailure, State
+from agents.node.network_port import NetworkFailure
+from agents.node.ports import RuntimeFailure, State
 from agents.node.runtime_watch import Inventory
 
 log = logging.getLogger(__name__)

@@ -49,7 +49,9 @@ class Registration:
         pressure: PressureReader,
         identity: str,
         clock: Clock,
+        silenced: Callable[[], bool],
     ) -> None:
+        """`silenced` tells whether it is the controller that says whether this node is ready (`touch.py`)."""
         self._config = config
         self._client = client
         self._nodes = nodes
@@ -58,6 +60,7 @@ class Registration:
         self._pressure = pressure
         self._identity = identity
         self._clock = clock
+        self._silenced = silenced
         self._reported_at: datetime | None = None
         self._bell = asyncio.Event()
         self.on_node: list[Callable[[Object], None]] = []
@@ -70,6 +73,10 @@ class Registration:
                 told(new)
         if new is None or old is None or old["spec"] != new["spec"]:
             self._bell.set()
+
+    def ring(self) -> None:
+        """Look at once."""
+        self._bell.set()
 
     async def run(self) -> None:
         """Register, then report and renew until cancelled."""
@@ -99,6 +106,8 @@ class Registration:
         if node is None:
             node = await self._register()
         await self._correct(node)
+        if self._silenced():
+            return True  # what we are is not ours to say now
         old: Object = node.get("status") or {}
         info, images, problem = await self._ask_runtime()
         now = self._clock.now()

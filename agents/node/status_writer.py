@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from agents.node.status import status_patch
 from mesh.api.port import STRATEGIC_MERGE_PATCH
@@ -15,7 +16,7 @@ from mesh.client.informer import revision_of
 from mesh.errors import ApiError, Conflict, NotFound, Unavailable
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import name_of, namespace_of, uid_of
-from mesh.objects.types import Object
+from mesh.objects.types import Json, Object
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,10 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 class StatusWriter:
     """One task for each pod whose status has yet to be written."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, silenced: Callable[[], bool] = lambda: False) -> None:
+        """While `silenced`, the controller says that no pod of this node is ready (`touch.py`)."""
         self._client = client
+        self._silenced = silenced
         self._wanted: dict[str, tuple[Object, Object]] = {}
         self._shown: dict[str, Object] = {}
         """By UID: the newest version of the pod that the API is known to hold."""
@@ -35,7 +38,7 @@ class StatusWriter:
     def report(self, pod: Object, status: Object) -> None:
         """Make the API show `status` for `pod`. Returns at once."""
         uid = uid_of(pod)
-        if status_patch(pod, status, self._base(pod)) is None:
+        if self._patch(pod, status) is None:
             self._wanted.pop(uid, None)
             return
         self._wanted[uid] = (pod, status)
@@ -48,6 +51,12 @@ class StatusWriter:
     def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(uid) is task:
             del self._tasks[uid]
+
+    def _patch(self, pod: Object, status: Object) -> Json | None:
+        if self._silenced():
+            conditions = [c for c in status["conditions"] if c["type"] != "Ready"]
+            status = {**status, "conditions": conditions}
+        return status_patch(pod, status, self._base(pod))
 
     def _base(self, pod: Object) -> Object:
         shown: Object = self._shown.get(uid_of(pod), pod).get("status") or {}
@@ -76,7 +85,7 @@ class StatusWriter:
         wait = FIRST_WAIT
         while uid in self._wanted:
             pod, status = self._wanted.pop(uid)
-            patch = status_patch(pod, status, self._base(pod))
+            patch = self._patch(pod, status)
             if patch is None:
                 continue
             try:

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agents.node.actions import Action, StopContainer, background_key
+from agents.node.back_off_events import back_off_events
 from agents.node.context import NodeContext
 from agents.node.executor import PodExecutor
 from agents.node.memory import PodMemory
+from agents.node.network_port import NetworkFailure
 from agents.node.observed import Observed, Verdict, has_ended
 from agents.node.plan import plan
 from agents.node.plan_termination import must_end
-from agents.node.podspec import exclusive, place_of, places
-from agents.node.ports import ContainerStatus, NetworkFailure, RuntimeAway, RuntimeFailure, SandboxStatus
+from agents.node.podspec import exclusive, place_of
+from agents.node.ports import ContainerStatus, RuntimeAway, RuntimeFailure, SandboxStatus
 from agents.node.prober import PodProbes
 from agents.node.status import pod_status
 from agents.node.termination_message import last_words
@@ -132,6 +134,7 @@ class PodWorker:
         try:
             while not (self._executor.deleted or (self._gone and self.memory.finished and not self._left_over())):
                 await self._wait()
+                await self._context.turns.take()
                 try:
                     await self._pass()
                 except RuntimeAway as error:
@@ -221,32 +224,13 @@ class PodWorker:
             return
         before = self.status
         self.status = pod_status(self.pod, observed, now, self._context.host, before)
-        self._tell_back_off(before)
+        for told in back_off_events(self.pod, before, self.status):
+            self._executor.event(*told)
         if not self._gone:
             self._context.status.report(self.pod, self.status)
         self._on_status(self.pod, self.status)
         if ending and not observed.running and (is_deleting(self.pod) or self._gone or observed.finished):
             self._frozen = True
-
-    def _tell_back_off(self, before: Object) -> None:
-        """BackOff events when a container begins to wait for its next try."""
-        lists = ("initContainerStatuses", "containerStatuses")
-        old = {s["name"]: s for which in lists for s in before.get(which) or ()}
-        new = {s["name"]: s for which in lists for s in self.status.get(which) or ()}
-        for place in places(self.pod):
-            name = place.container["name"]
-            reason = new[name]["state"].get("waiting", {}).get("reason")
-            known = old.get(name, {})
-            if reason == known.get("state", {}).get("waiting", {}).get("reason"):
-                continue
-            if reason == "CrashLoopBackOff":
-                where = f"{name_of(self.pod)}_{namespace_of(self.pod)}({self.uid})"
-                words = f"Back-off restarting failed container {name} in pod {where}"
-                self._executor.event("Warning", "BackOff", words, name)
-            elif reason == "ImagePullBackOff":
-                image = place.container["image"]
-                self._executor.event("Normal", "BackOff", f'Back-off pulling image "{image}"', name)
-                self._executor.event("Warning", "Failed", "Error: ImagePullBackOff", name)
 
     async def _do(self, action: Action) -> bool:
         """Carry out one action in order; False when it was abandoned because the pod has to end."""

@@ -10,9 +10,9 @@ import typer
 
 from cli import options
 from cli.arguments import one_target
+from cli.listing import TABLE
 from cli.printing import say
 from cli.session import Session, run
-from cli.verbs.get import TABLE
 from mesh.api.port import Request
 from mesh.config import home
 from mesh.errors import Terminal

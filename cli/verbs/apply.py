@@ -7,7 +7,7 @@ from cli.arguments import Target
 from cli.manifests import Manifest, read_manifests
 from cli.printing import check_format, print_objects, say, warn
 from cli.session import Session, run
-from cli.three_way import last_applied, merge, with_last_applied
+from cli.three_way import LAST_APPLIED, last_applied, merge, with_last_applied
 from mesh.errors import Conflict, NotFound, Terminal
 from mesh.objects.types import Object
 
@@ -58,7 +58,7 @@ async def apply_one(session: Session, manifest: Manifest, dry_run: str = "none")
             if dry_run == "client":
                 return new, "created"
             return await session.client.create(resource, new, dry_run=dry_run == "server", strict=True), "created"
-        before = last_applied(live)
+        before = _last_applied(manifest, live)
         if before is None:
             warn(
                 f"Warning: resource {resource.plural}/{manifest.name} is missing the annotation that apply keeps; "
@@ -77,6 +77,17 @@ async def apply_one(session: Session, manifest: Manifest, dry_run: str = "none")
             continue
         return updated, "unchanged" if _version(updated) == _version(live) else "configured"
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _last_applied(manifest: Manifest, live: Object) -> Object | None:
+    try:
+        return last_applied(live)
+    except ValueError as error:
+        target = f"{manifest.resource.singular} {manifest.name}"
+        raise Terminal(
+            f'error when creating patch for "{manifest.source}": the annotation {LAST_APPLIED} of {target} is not what '
+            f"apply wrote: {error}\n  remove it, and apply again: covey annotate {target} {LAST_APPLIED}-"
+        ) from error
 
 
 def _version(obj: Object) -> str:

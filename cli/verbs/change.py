@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
-from cli import options
+from cli import completion, options
 from cli.arguments import Target, parse_targets
 from cli.printing import say
 from cli.session import Session, run
 from mesh.errors import Terminal
 from mesh.objects.kinds import NODES
 from mesh.objects.types import Json
+
+Nodes = Annotated[list[str], typer.Argument(metavar="NODE...", autocompletion=completion.nodes)]
+Changes = Annotated[
+    list[str],
+    typer.Argument(metavar="TYPE NAME... KEY=VALUE... KEY-...", autocompletion=completion.types_and_names),
+]
 
 
 def scale(
@@ -41,7 +47,7 @@ def scale(
 
 
 def label(
-    words: Annotated[list[str], typer.Argument(metavar="TYPE NAME... KEY=VALUE... KEY-...")],
+    words: Changes,
     namespace: options.Namespace = "",
     selector: options.Selector = "",
     everything: Annotated[bool, typer.Option("--all", help="Every object of the type in the namespace.")] = False,
@@ -52,7 +58,7 @@ def label(
 
 
 def annotate(
-    words: Annotated[list[str], typer.Argument(metavar="TYPE NAME... KEY=VALUE... KEY-...")],
+    words: Changes,
     namespace: options.Namespace = "",
     selector: options.Selector = "",
     everything: Annotated[bool, typer.Option("--all", help="Every object of the type in the namespace.")] = False,
@@ -111,12 +117,12 @@ async def _resolve(session: Session, names: list[str], selector: str, everything
     return found
 
 
-def cordon(nodes: Annotated[list[str], typer.Argument(metavar="NODE...")]) -> None:
+def cordon(nodes: Nodes) -> None:
     """Keep new pods off nodes."""
     _set_unschedulable(nodes, True)
 
 
-def uncordon(nodes: Annotated[list[str], typer.Argument(metavar="NODE...")]) -> None:
+def uncordon(nodes: Nodes) -> None:
     """Let new pods onto nodes again."""
     _set_unschedulable(nodes, False)
 

@@ -12,6 +12,7 @@ from cli.arguments import Target, parse_targets
 from cli.manifests import read_manifests
 from cli.printing import say
 from cli.session import Session, run
+from cli.waiting import await_gone
 from mesh.errors import NotFound, Terminal
 from mesh.objects.meta import namespace_of, uid_of
 
@@ -60,7 +61,7 @@ def delete(
             uid = str((answer.get("details") or {}).get("uid") or uid_of(answer))
             gone.append((target, where, uid))
         if wait:
-            await asyncio.gather(*(_gone(session, *each) for each in gone))
+            await asyncio.gather(*(await_gone(session, t.resource, t.name, where, uid) for t, where, uid in gone))
 
     run(command, namespace)
 
@@ -86,17 +87,3 @@ async def _targets(
         listing = await session.client.list(target.resource, where, label_selector=selector)
         found.extend((Target(target.resource, item["metadata"]["name"]), where) for item in listing.items)
     return found
-
-
-async def _gone(session: Session, target: Target, where: str, uid: str) -> None:
-    """Wait until the object with this UID no longer exists."""
-    by_name = f"metadata.name={target.name}"
-    while True:
-        listing = await session.client.list(target.resource, where, field_selector=by_name)
-        if not any(not uid or uid_of(item) == uid for item in listing.items):
-            return
-        async for event in session.client.watch(
-            target.resource, where, resource_version=listing.resource_version, field_selector=by_name
-        ):
-            if event.type == "DELETED":
-                return

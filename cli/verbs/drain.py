@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.printing import say, warn
 from cli.session import Session, run
 from cli.verbs.change import set_unschedulable
+from cli.waiting import await_gone
 from mesh.errors import NotFound, Terminal, TooManyRequests
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import annotations_of, controller_of, key_of, uid_of
@@ -21,7 +23,7 @@ _RETRY_SECONDS = 5.0
 
 
 def drain(
-    node: Annotated[str, typer.Argument(metavar="NODE")],
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=completion.nodes)],
     force: Annotated[bool, typer.Option("--force", help="Also pods that no controller would replace.")] = False,
     ignore_daemonsets: Annotated[bool, typer.Option("--ignore-daemonsets", help="Leave DaemonSets' pods.")] = False,
     delete_local: Annotated[
@@ -87,14 +89,5 @@ async def _evict(session: Session, pod: Object, grace: int) -> None:
         except TooManyRequests as error:
             warn(f'error when evicting pods/"{key.name}" -n "{key.namespace}" (will retry after 5s): {error}')
             await asyncio.sleep(_RETRY_SECONDS)
-    by_name = f"metadata.name={key.name}"
-    while True:
-        listing = await session.client.list(PODS, key.namespace, field_selector=by_name)
-        if not any(uid_of(item) == uid for item in listing.items):
-            say(f"pod/{key.name} evicted")
-            return
-        async for event in session.client.watch(
-            PODS, key.namespace, resource_version=listing.resource_version, field_selector=by_name
-        ):
-            if event.type == "DELETED":
-                break
+    await await_gone(session, PODS, key.name, key.namespace, uid)
+    say(f"pod/{key.name} evicted")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import options
+from cli import completion, options
 from cli.arguments import Target, one_target
 from cli.printing import print_rows, say
 from cli.session import Session, run
@@ -28,7 +28,7 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 HASH = "pod-template-hash"
 
 app = typer.Typer(no_args_is_help=True, help="Follow and steer the rollout of a Deployment.")
-One = Annotated[list[str], typer.Argument(metavar="deployment/NAME")]
+One = Annotated[list[str], typer.Argument(metavar="deployment/NAME", autocompletion=completion.deployments)]
 
 
 @app.command()

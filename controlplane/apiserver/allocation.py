@@ -3,6 +3,10 @@
 Each address and port in use has a key of its own in the store, created with compare-and-set before the Service is
 written: two servers cannot both create it (Kubernetes does the same with its IPAddress objects). The key names the
 Service by UID. It is deleted after the Service; a key that lost its Service to a crash in between is found by `repair`.
+
+The key names the Service by its name too, for a name is a Service's only once: what was reserved for a Service that never
+came to be is taken over by the next one of that name, at once. So a server that died between the two writes holds up
+nobody, and two servers that make the same Service at the same time do not refuse each other.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from controlplane.apiserver.serviceports import HEADLESS, Network, Range
 from controlplane.apiserver.strategies.strategy import invalid
 from mesh.clock import Clock
 from mesh.config import NetworkConfig
-from mesh.errors import Cause, CoveyError
+from mesh.errors import Cause, CoveyError, Invalid
 from mesh.objects.kinds import SERVICES, Resource
 from mesh.objects.meta import format_time, parse_time, uid_of
 from mesh.objects.types import Object
@@ -104,10 +108,10 @@ class Allocation:
             wanted = await self._any_address(new, taken, dry_run=dry_run)
         elif wanted != HEADLESS and wanted not in held:
             if cause := serviceports.check_address(wanted, self._networks):
-                raise invalid(SERVICES, new["metadata"]["name"], [cause])
+                raise _refused(new, cause)
             if not await self._reserve(ADDRESSES, wanted, new, taken, dry_run=dry_run):
                 cause = serviceports.address_refused(wanted, "provided IP is already allocated")
-                raise invalid(SERVICES, new["metadata"]["name"], [cause])
+                raise _refused(new, cause)
         spec["clusterIP"] = wanted
         spec.setdefault("clusterIPs", [wanted])
         spec.setdefault("ipFamilies", ["IPv6" if ":" in wanted else f"IPv{self._networks[0].version}"])
@@ -126,7 +130,7 @@ class Allocation:
             if await self._reserve(ADDRESSES, address, service, taken, dry_run=dry_run):
                 return address
         told = f"Invalid value: []: failed to allocate a serviceIP: range is full ({network})"
-        raise invalid(SERVICES, service["metadata"]["name"], [Cause("spec.clusterIPs", "FieldValueInvalid", told)])
+        raise _refused(service, Cause("spec.clusterIPs", "FieldValueInvalid", told))
 
     # Ports
 
@@ -165,7 +169,7 @@ class Allocation:
         if cause is None and not await self._reserve(PORTS, str(number), service, taken, dry_run=dry_run):
             cause = serviceports.port_refused(field, number, "provided port is already allocated")
         if cause is not None:
-            raise invalid(SERVICES, service["metadata"]["name"], [cause])
+            raise _refused(service, cause)
 
     async def _any_port(self, service: Object, field: str, taken: list[Reservation], *, dry_run: bool) -> int:
         low, high = self._range.low, self._range.high
@@ -176,7 +180,7 @@ class Allocation:
             if await self._reserve(PORTS, str(number), service, taken, dry_run=dry_run):
                 return number
         told = f"Invalid value: 0: failed to allocate a nodePort: range is full ({self._range})"
-        raise invalid(SERVICES, service["metadata"]["name"], [Cause(field, "FieldValueInvalid", told)])
+        raise _refused(service, Cause(field, "FieldValueInvalid", told))
 
     # Reservations
 
@@ -184,16 +188,34 @@ class Allocation:
         self, resource: Resource, name: str, service: Object, taken: list[Reservation], *, dry_run: bool
     ) -> bool:
         """Whether `name` was free, and is now the Service's."""
-        if self._registry.known(resource, "", name) is not None or (resource, name) in taken:
-            return False
-        if dry_run:
+        for _ in range(_TRIES):
+            held = self._registry.known(resource, "", name)
+            if (resource, name) in taken or (held is not None and not await self._inherits(service, held.object)):
+                return False
+            if dry_run:
+                return True
+            try:
+                reservation = self._reservation(resource, name, service)
+                await self._registry.write(resource, reservation, 0 if held is None else held.revision)
+            except RevisionMismatch:
+                await self._registry.cache(resource).catch_up()
+                continue
+            taken.append((resource, name))
             return True
-        try:
-            await self._registry.write(resource, self._reservation(resource, name, service), 0)
-        except RevisionMismatch:
+        return False
+
+    async def _inherits(self, service: Object, reservation: Object) -> bool:
+        """Whether a reservation was made for a Service of this name that is not there."""
+        if reservation.get("serviceName") != _full_name(service):
             return False
-        taken.append((resource, name))
-        return True
+        holder = await self._named(reservation)
+        return holder is None or uid_of(holder) != reservation["service"]
+
+    async def _named(self, reservation: Object) -> Object | None:
+        """The Service of the name for which something was reserved, whatever its UID."""
+        namespace, _, name = reservation.get("serviceName", "").partition("/")
+        item = await self._registry.current(SERVICES, namespace, name) if name else None
+        return None if item is None else item.object
 
     def _reservation(self, resource: Resource, name: str, service: Object) -> Object:
         return {
@@ -201,15 +223,21 @@ class Allocation:
             "kind": resource.kind,
             "metadata": {"name": name, "creationTimestamp": format_time(self._clock.now())},
             "service": uid_of(service),
+            "serviceName": _full_name(service),
         }
 
     async def free(self, uid: str, reservations: Iterable[Reservation]) -> None:
-        """Delete reservations of the Service with this UID; what another has by now stays. Failure only delays it:
-        `repair` finds what is left."""
+        """Delete reservations of the Service with this UID; what another has by now stays, and is handed to it if it was
+        taken over from it. Failure only delays it: `repair` finds what is left."""
         for resource, name in reservations:
             try:
                 item = await self._registry.current(resource, "", name)
-                if item is not None and item.object["service"] == uid:
+                if item is None or item.object["service"] != uid:
+                    continue
+                holder = await self._named(item.object)
+                if holder is not None and uid_of(holder) != uid and (resource, name) in _given_up(None, holder):
+                    await self._registry.write(resource, self._reservation(resource, name, holder), item.revision)
+                else:
                     await self._registry.remove(resource, item)
             except CoveyError as error:
                 log.warning("reservation of %s left to the next repair: %s", name, error)
@@ -226,6 +254,15 @@ class Allocation:
         for service in services:
             for resource, name in _given_up(None, service):
                 await self._reserve(resource, name, service, [], dry_run=False)
+
+
+def _full_name(service: Object) -> str:
+    metadata = service["metadata"]
+    return f"{metadata['namespace']}/{metadata.get('name', '')}"
+
+
+def _refused(service: Object, cause: Cause) -> Invalid:
+    return invalid(SERVICES, service["metadata"].get("name", ""), [cause])
 
 
 def _given_up(new: Object | None, old: Object | None) -> list[Reservation]:

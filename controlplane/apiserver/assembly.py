@@ -103,7 +103,7 @@ async def start(
             deletes=deletes,
             subresources=Subresources(registry, writes, deletes, clock),
             tokens=tokens,
-            reviews=Reviews(authorizer, clock),
+            reviews=Reviews(authorizer, tokens, clock),
             streams=NodeStreams(registry, nodes),
             documents=Documents(_health(registry), metrics, tokens),
             metrics=metrics,

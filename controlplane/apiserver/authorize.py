@@ -6,6 +6,7 @@ and version. Role-based rules will be another `Authorizer`. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from controlplane.apiserver import refusals
 from controlplane.apiserver.routes import Route
 from mesh.api.port import User
 from mesh.errors import Forbidden
-from mesh.objects.kinds import REVIEWS
+from mesh.objects.kinds import RULES_REVIEWS, SELF_ACCESS_REVIEWS, SELF_REVIEWS
 
 MASTERS = "system:masters"
 NODES = "system:nodes"
@@ -34,11 +35,24 @@ class Attributes:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that somebody may do in one namespace; "*" stands for every verb, group, resource or path."""
+
+    resources: Mapping[tuple[str, str], frozenset[str]]
+    """Verbs by (group, resource); a subresource is `pods/status`."""
+    paths: Mapping[str, frozenset[str]]
+    """Verbs by path that is no resource; a `*` at its end stands for all below."""
+
+
 class Authorizer(Protocol):
     """Decides who may do what."""
 
     def allows(self, user: User, wanted: Attributes) -> bool:
         """Whether `user` may do `wanted`."""
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """What `user` may do in `namespace`, on cluster-scoped resources, and on paths."""
 
 
 _READ = frozenset({"get", "list", "watch"})
@@ -67,10 +81,14 @@ _NODE_RULES: dict[tuple[str, str], frozenset[str]] = {
 }
 _ONLY_IN: dict[tuple[str, str], str] = {("coordination.k8s.io", "leases"): "kube-node-lease"}
 """The only namespace in which these rules hold: other Leases say who leads, and where the API is."""
-_OWN_RULES: dict[tuple[str, str], frozenset[str]] = {(r.group, r.plural): frozenset({"create"}) for r in REVIEWS}
+_OWN_RULES: dict[tuple[str, str], frozenset[str]] = {
+    (r.group, r.plural): frozenset({"create"}) for r in (SELF_REVIEWS, SELF_ACCESS_REVIEWS, RULES_REVIEWS)
+}
 _RULES = {NODES: _NODE_RULES, PROXIERS: _PROXY_RULES, AUTHENTICATED: _OWN_RULES}
 _OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
 _OPEN_TO_KNOWN = ("/api", "/apis", "/openapi")
+_LOOK = frozenset({"get", "head"})
+_ALL = frozenset({"*"})
 
 
 class GroupAuthorizer:
@@ -81,14 +99,29 @@ class GroupAuthorizer:
         if MASTERS in user.groups:
             return True
         if wanted.path:
-            if _below(wanted.path, _OPEN_TO_ALL):
-                return True
-            return AUTHENTICATED in user.groups and _below(wanted.path, _OPEN_TO_KNOWN)
+            return wanted.verb in _LOOK and _below(wanted.path, _open_to(user))
         resource = f"{wanted.resource}/{wanted.subresource}" if wanted.subresource else wanted.resource
         key = (wanted.group, resource)
         if wanted.namespace != _ONLY_IN.get(key, wanted.namespace):
             return False
         return any(wanted.verb in _RULES[group].get(key, ()) for group in user.groups if group in _RULES)
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """The rules of all the user's groups together."""
+        if MASTERS in user.groups:
+            return Rules({("*", "*"): _ALL}, {"*": _ALL})
+        found: dict[tuple[str, str], frozenset[str]] = {}
+        for group in user.groups:
+            for key, verbs in _RULES.get(group, {}).items():
+                if _ONLY_IN.get(key, namespace) == namespace:
+                    found[key] = found.get(key, frozenset()) | verbs
+        paths = (path for root in _open_to(user) for path in (root, f"{root}/*"))
+        return Rules(found, dict.fromkeys(paths, _LOOK))
+
+
+def _open_to(user: User) -> tuple[str, ...]:
+    """The paths below which the user may look."""
+    return (*_OPEN_TO_ALL, *_OPEN_TO_KNOWN) if AUTHENTICATED in user.groups else _OPEN_TO_ALL
 
 
 def _below(path: str, roots: tuple[str, ...]) -> bool:

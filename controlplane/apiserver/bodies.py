@@ -5,6 +5,8 @@ Source: the create and update handlers of k8s.io/apiserver/pkg/endpoints/handler
 
 from __future__ import annotations
 
+import re
+
 from controlplane.apiserver import refusals
 from controlplane.apiserver.decode import decode
 from controlplane.apiserver.routes import Route
@@ -15,6 +17,9 @@ from mesh.objects.kinds import Resource
 from mesh.objects.patch import conform_patched
 from mesh.objects.types import Object
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_WARNINGS, _WARNING = 4096, 256
+"""Characters of all warnings together before they are cut, and of each when they are."""
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
@@ -85,6 +90,10 @@ def match_name(obj: Object, route: Route) -> None:
 
 
 def warning_headers(warnings: list[str]) -> tuple[tuple[str, str], ...]:
-    """`Warning` headers (RFC 7234, code 299) that kubectl prints."""
-    texts = (w.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for w in warnings)
-    return tuple(("Warning", f'299 - "{text}"') for text in texts)
+    """`Warning` headers (RFC 7234, code 299) that kubectl prints: each sentence once, none with control characters, and
+    what is too much for a header left out. Source: k8s.io/apiserver/pkg/endpoints/filters/warning.go."""
+    texts = [w for w in dict.fromkeys(warnings) if not _CONTROL.search(w)]
+    if sum(map(len, texts)) > _WARNINGS:
+        texts = [text[:_WARNING] for text in texts][: _WARNINGS // _WARNING]
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return tuple(("Warning", f'299 - "{text}"') for text in quoted)

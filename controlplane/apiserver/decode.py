@@ -82,10 +82,10 @@ def decode(body: bytes, content_type: str) -> tuple[Object, list[str]]:
         value, problems = _decode_yaml(body)
     elif media == protobuf.MEDIA_TYPE:
         value, problems = protobuf.decode(body), []
-    elif media in {"", JSON, "*/*", "text/plain"}:
+    elif media in {"", JSON}:
         value, problems = _decode_json(body)
     else:
-        raise refusals.unsupported_media_type(content_type, _BODY_TYPES)
+        raise refusals.unsupported_media_type(_BODY_TYPES)
     if not isinstance(value, dict):
         raise BadRequest(
             f"couldn't get version/kind; json parse error: json: cannot unmarshal {_go_type(value)} into Go value of "
@@ -99,9 +99,13 @@ def decode_json(body: bytes) -> Json:
     if len(body) > MAX_BODY:
         raise refusals.too_large("the request body", len(body), MAX_BODY)
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
+        orjson.dumps(value)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"error decoding patch: {error}") from error
+    except orjson.JSONEncodeError as error:
+        raise BadRequest("the request body is nested too deeply") from error
+    return value
 
 
 def _go_type(value: Json) -> str:
@@ -116,7 +120,11 @@ def _decode_json(body: bytes) -> tuple[Json, list[str]]:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
-    if orjson.dumps(value) == body or _JSON_STRINGS.sub(b"", body).count(b":") == _count_keys(value):
+    try:
+        canonical = orjson.dumps(value)
+    except orjson.JSONEncodeError as error:  # reading goes deeper than writing
+        raise BadRequest("the request body is nested too deeply") from error
+    if canonical == body or _JSON_STRINGS.sub(b"", body).count(b":") == _count_keys(value):
         return value, []
     return value, _duplicate_fields(body)
 

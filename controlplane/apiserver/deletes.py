@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from controlplane.apiserver import admission, deletion, listing, refusals
 from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.cached import Item
@@ -15,14 +17,16 @@ from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.writes import ATTEMPTS
 from mesh.api.port import Request, Response
 from mesh.clock import Clock
-from mesh.errors import BadRequest, NotFound
+from mesh.errors import BadRequest, CoveyError, NotFound
 from mesh.objects import schema
-from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES
+from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES, Resource
 from mesh.objects.types import Object
 from mesh.store.port import RevisionMismatch
 
 _ANSWER_WITH_OBJECT = frozenset({PODS, SERVICES, SERVICEACCOUNTS, NAMESPACES})
 """Kinds whose deletion answers with the object; the others answer with a Status once they are gone."""
+_AT_ONCE = 128
+"""Objects of a collection that are being deleted at the same time."""
 
 
 class Deletes:
@@ -84,20 +88,39 @@ class Deletes:
         return item
 
     async def delete_collection(self, request: Request, route: Route, renderer: Renderer) -> Response:
-        """Every selected object; answers with those that were deleted or marked."""
+        """Every selected object, many at a time, so that the store commits them in groups; answers with those that were
+        deleted or marked. The first failure ends it: what is under way is done, and the rest left."""
         options = _options(request)
         scope = scope_of(request, route)
         revision = await self._registry.cache(route.resource).catch_up()
         chosen = [i for i in self._registry.objects(route.resource).ordered(route.namespace) if scope.holds(i)]
-        deleted = []
-        for item in chosen:
-            namespace, _, name = item.path.partition("/")
-            try:
-                one = Route(route.resource, "delete", namespace, name)
-                deleted.append((await self.delete_object(one, options))[0])
-            except NotFound:
-                continue  # somebody else deleted it meanwhile
-        return renderer.list(deleted, ListMeta(revision))
+        deleted = await self._delete_each(route.resource, chosen, options)
+        return renderer.list([deleted[item.path] for item in chosen if item.path in deleted], ListMeta(revision))
+
+    async def _delete_each(self, resource: Resource, items: list[Item], options: DeleteOptions) -> dict[str, Item]:
+        """What was deleted or marked, by path."""
+        rest, deleted = iter(items), dict[str, Item]()
+        failures: list[CoveyError] = []
+
+        async def work() -> None:
+            for item in rest:
+                namespace, _, name = item.path.partition("/")
+                try:
+                    one = Route(resource, "delete", namespace, name)
+                    deleted[item.path] = (await self.delete_object(one, options))[0]
+                except NotFound:
+                    continue  # somebody else deleted it meanwhile
+                except CoveyError as error:
+                    failures.append(error)
+                if failures:
+                    return
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(_AT_ONCE, len(items))):
+                tasks.create_task(work())
+        if failures:
+            raise failures[0]
+        return deleted
 
 
 def _options(request: Request) -> DeleteOptions:

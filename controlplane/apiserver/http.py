@@ -12,6 +12,7 @@ import logging
 import ssl
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from controlplane.apiserver import http_streams, routes
 from controlplane.apiserver.authenticate import Authenticator
@@ -19,7 +20,7 @@ from controlplane.apiserver.decode import MAX_BODY
 from controlplane.apiserver.refusals import too_large
 from controlplane.apiserver.server import ApiServer, refusal
 from mesh.api.port import JSON, Request, Response, User, parse_query
-from mesh.errors import ApiError
+from mesh.errors import ApiError, BadRequest, InternalError, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ GZIP_FROM = 128 << 10
 """Bytes from which an answer is compressed if the client takes it, as in Kubernetes."""
 _GRACE = 2.0
 """Seconds that requests under way have at shutdown."""
+_BODY_SECONDS = 60.0
+"""Seconds that a request's body may take, as all of a request may in Kubernetes (`--request-timeout`)."""
 
 
 class HttpsServer:
@@ -65,6 +68,11 @@ class HttpsServer:
             response = await asyncio.shield(self._api.handle(request, user))
         except ApiError as error:
             response = refusal(error)
+        except Exception as error:
+            log.exception("request failed: %s %s", http.method, http.path)
+            if http.writer.output_size:
+                raise ConnectionAbortedError("the answer had begun") from error  # what was sent cannot be taken back
+            response = refusal(InternalError(f"Internal error occurred: {type(error).__name__}"))
         return await _respond(http, response)
 
     def _user(self, http: web.BaseRequest) -> User:
@@ -105,17 +113,27 @@ def _is_watch(request: Request) -> bool:
 
 
 async def _body(http: web.BaseRequest) -> bytes:
-    """The request's body; raises `RequestTooLarge` without reading on."""
+    """The request's body. Raises `RequestTooLarge` without reading on, `BadRequest` when its encoding is broken, and
+    `Timeout` when it does not come."""
     announced = http.content_length or 0
+    if announced <= MAX_BODY and http.headers.get("Expect", "").lower() == "100-continue":
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        http.writer.output_size = 0
     parts: list[bytes] = []
     size = 0
-    while announced <= MAX_BODY:
-        part = await http.content.readany()
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        announced = max(announced, size)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while announced <= MAX_BODY:
+                part = await http.content.readany()
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+                size += len(part)
+                announced = max(announced, size)
+    except TimeoutError as error:
+        raise Timeout("Timeout: request did not complete within the allotted timeout") from error
+    except (HttpProcessingError, web.RequestPayloadError) as error:
+        raise BadRequest(f"the request body cannot be read: {error}") from error
     raise too_large("the request body", announced, MAX_BODY)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -26,31 +27,26 @@ CHANNEL_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ERROR_CHANNEL = 3
 HEARTBEAT = 30.0
 """Seconds between pings that find out whether a WebSocket client is still there."""
-_STREAMS = frozenset({"exec", "attach", "portforward", "log"})
+_STREAMS = frozenset({"exec", "attach", "portforward"})
 
 
 def is_stream(request: Request) -> bool:
     """Whether the request opens a byte stream."""
     parts = request.path.strip("/").split("/")
-    return len(parts) == 7 and parts[4] == "pods" and parts[6] in _STREAMS and request.method in {"GET", "POST"}
+    if len(parts) != 7 or parts[4] != "pods":
+        return False
+    return (parts[6] in _STREAMS and request.method in {"GET", "POST"}) or (parts[6], request.method) == ("log", "GET")
 
 
 async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
     """Serve the stream on this HTTP request; raises `ApiError` before anything was sent."""
-    operation = request.path.rpartition("/")[2]
+    operation = request.path.strip("/").rpartition("/")[2]
     if operation == "log":
         return await _serve_log(api, request, user, http)
-    if http.headers.get("Upgrade", "").lower() != "websocket":
-        raise BadRequest(
-            f"unable to upgrade: {operation} needs a WebSocket connection (kubectl 1.31 or later, or a client that "
-            "speaks v4.channel.k8s.io or v5.channel.k8s.io)"
-        )
+    await api.check_stream(request, user)
     if operation == "portforward":
-        return await _serve_tunnel(api, request, user, http)
-    offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
-    if not set(offered) & set(CHANNEL_PROTOCOLS):
-        raise BadRequest(f"unable to upgrade: none of the protocols {offered} is among {list(CHANNEL_PROTOCOLS)}")
-    stream = ChannelSocket(http)
+        return await _serve_tunnel(api, request, user, _socket(http, operation, (portforward.PROTOCOL,)), http)
+    stream = ChannelSocket(http, _socket(http, operation, CHANNEL_PROTOCOLS))
     try:
         await api.connect(request, user, stream)
     except ApiError as error:
@@ -63,31 +59,51 @@ async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequ
     return stream.socket
 
 
+def _socket(http: web.BaseRequest, operation: str, protocols: tuple[str, ...]) -> web.WebSocketResponse:
+    """A WebSocket that can be prepared for this request; raises `BadRequest` when the client asks for none, for none of
+    these protocols, or in a way that makes no sense."""
+    if http.headers.get("Upgrade", "").lower() != "websocket":
+        raise BadRequest(
+            f"unable to upgrade: {operation} needs a WebSocket connection (kubectl 1.31 or later, or a client that "
+            f"speaks {' or '.join(protocols)})"
+        )
+    offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
+    if not set(offered) & set(protocols):
+        raise BadRequest(f"unable to upgrade: none of the protocols {offered} is among {list(protocols)}")
+    socket = web.WebSocketResponse(
+        protocols=protocols, heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
+    )
+    try:
+        acceptable = http.method == "GET" and socket.can_prepare(http).ok
+    except ValueError:  # a key that is not even ASCII
+        acceptable = False
+    if not acceptable:
+        raise BadRequest("unable to upgrade: this is no WebSocket handshake (RFC 6455, version 13)")
+    return socket
+
+
 class ChannelSocket:
     """`mesh.api.port.Stream` on a WebSocket whose messages begin with the channel's number."""
 
-    def __init__(self, http: web.BaseRequest) -> None:
+    def __init__(self, http: web.BaseRequest, socket: web.WebSocketResponse) -> None:
         self._http = http
         self._preparing = asyncio.Lock()
         self.prepared = False
-        self.socket = web.WebSocketResponse(
-            protocols=CHANNEL_PROTOCOLS, heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
-        )
+        self.socket = socket
 
     async def _ready(self) -> web.WebSocketResponse:
         async with self._preparing:
             if not self.prepared:
-                await self.socket.prepare(self._http)
+                with _gone():
+                    await self.socket.prepare(self._http)
                 self.prepared = True
         return self.socket
 
     async def send(self, channel: int, data: bytes) -> None:
         """One message; waits while the client's buffers are full."""
         socket = await self._ready()
-        try:
+        with _gone():
             await socket.send_bytes(bytes([channel]) + data)
-        except ConnectionError as error:
-            raise Unavailable("the client is gone") from error
 
     async def receive(self) -> tuple[int, bytes] | None:
         """The next message, or None when the client has closed."""
@@ -112,20 +128,24 @@ class ChannelSocket:
         await socket.close()
 
 
-async def _serve_tunnel(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
-    if portforward.PROTOCOL not in http.headers.get("Sec-WebSocket-Protocol", ""):
-        raise BadRequest(f"unable to upgrade: port-forward needs the WebSocket protocol {portforward.PROTOCOL}")
-    await api.check_stream(request, user)
-    socket = web.WebSocketResponse(
-        protocols=(portforward.PROTOCOL,), heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
-    )
-    await socket.prepare(http)
+@contextlib.contextmanager
+def _gone() -> Iterator[None]:
+    """A connection that breaks while we write to it means that the client is gone."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise Unavailable("the client is gone") from error
+
+
+async def _serve_tunnel(
+    api: ApiServer, request: Request, user: User, socket: web.WebSocketResponse, http: web.BaseRequest
+) -> web.StreamResponse:
+    with _gone():
+        await socket.prepare(http)
 
     async def send(data: bytes) -> None:
-        try:
+        with _gone():
             await socket.send_bytes(data)
-        except ConnectionError as error:
-            raise Unavailable("the client is gone") from error
 
     async def connect(one: Request, stream: Stream) -> None:
         await api.connect(one, user, stream)
@@ -170,7 +190,8 @@ class LogAnswer:
     async def _ready(self) -> web.StreamResponse:
         async with self._preparing:
             if not self.prepared:
-                await self.response.prepare(self._http)
+                with _gone():
+                    await self.response.prepare(self._http)
                 self.prepared = True
         return self.response
 
@@ -178,10 +199,8 @@ class LogAnswer:
         """A piece of the log; both outputs go into one."""
         del channel
         response = await self._ready()
-        try:
+        with _gone():
             await response.write(data)
-        except ConnectionError as error:
-            raise Unavailable("the client is gone") from error
 
     async def receive(self) -> tuple[int, bytes] | None:
         """Never returns: a reader of logs says nothing. Its going away cancels the request."""
@@ -193,5 +212,7 @@ class LogAnswer:
         """End of the log."""
         if not self._ended:
             self._ended = True
-            with contextlib.suppress(ConnectionError):
-                await (await self._ready()).write_eof()
+            with contextlib.suppress(Unavailable):
+                response = await self._ready()
+                with _gone():
+                    await response.write_eof()

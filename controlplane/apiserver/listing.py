@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import orjson
 
 from controlplane.apiserver import refusals
+from controlplane.apiserver.integers import parse_int64
 from mesh.api.port import Request
 from mesh.errors import BadRequest, Cause, Gone
 
@@ -57,7 +58,8 @@ def revision_number(text: str) -> int | None:
     """A resourceVersion as a number; None for what no server can have given (it is an unsigned 64-bit number)."""
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         return None
-    return int(text)
+    number = int(text)
+    return number if number < 1 << 64 else None
 
 
 def _revision(text: str) -> int | None:
@@ -76,9 +78,9 @@ def _integer(request: Request, name: str) -> int:
     if not text:
         return 0
     try:
-        return max(0, int(text))
+        return max(0, parse_int64(text))
     except ValueError as error:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax (query parameter {name})') from error
+        raise BadRequest(f"{error} (query parameter {name})") from error
 
 
 def _forbidden(field: str, message: str) -> Cause:
@@ -131,7 +133,7 @@ def read_token(token: str) -> tuple[int, str]:
         if data["v"] != _TOKEN_VERSION:
             raise BadRequest("continue key is not valid: server does not recognize this encoded version")
         return int(data["rv"]), str(data["start"])
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadRequest("continue key is not valid: encoding is not a continue token of this server") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -71,5 +71,6 @@ class Metrics:
         found[1].observe(seconds)
 
     def answer(self) -> Response:
-        """`/metrics`."""
-        return Response(200, generate_latest(self._collectors), "text/plain; version=0.0.4; charset=utf-8")
+        """`/metrics`: our own, and what the rest of the process counts (the process itself, store, scheduler, ...)."""
+        text = generate_latest(self._collectors) + generate_latest(REGISTRY)
+        return Response(200, text, "text/plain; version=0.0.4; charset=utf-8")

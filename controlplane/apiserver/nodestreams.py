@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from controlplane.apiserver import refusals
+from controlplane.apiserver.integers import parse_int64
 from controlplane.apiserver.registry import Registry
 from controlplane.apiserver.render import Renderer
 from controlplane.apiserver.routes import Route
@@ -115,17 +116,24 @@ def parameters(request: Request) -> dict[str, Json]:
             if name in _FLAGS:
                 params[name] = request.flag(name)
             elif name in _NUMBERS:
-                params[name] = int(value)
+                params[name] = parse_int64(value)
             elif name in _LISTS:
                 values = request.params(name)
-                params[name] = [int(v) for part in values for v in part.split(",")] if name == "ports" else values
+                params[name] = [_port(v) for part in values for v in part.split(",")] if name == "ports" else values
             else:
                 params[name] = value
         except ValueError as error:
-            raise refusals.bad_parameter(name, value, "an integer") from error
+            raise refusals.bad_parameter(name, value, str(error)) from error
         if name in _NUMBERS and params[name] < (1 if name == "limitBytes" else 0):
             raise refusals.bad_parameter(name, value, "must be greater than or equal to 0")
     return params
+
+
+def _port(text: str) -> int:
+    number = parse_int64(text)
+    if not 0 < number < 65536:
+        raise ValueError(f"{text} is no port")
+    return number
 
 
 def container_of(pod: Object, wanted: str) -> str:

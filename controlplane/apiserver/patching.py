@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.apiserver import refusals
 from controlplane.apiserver.decode import decode_json
 from mesh.api.port import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, Request
 from mesh.errors import BadRequest, UnsupportedMediaType
@@ -36,9 +37,7 @@ def read(request: Request) -> PatchBody:
             "--server-side) or one of the patch types " + ", ".join(_ACCEPTED)
         )
     if media not in _ACCEPTED:
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(_ACCEPTED)
-        )
+        raise refusals.unsupported_media_type(_ACCEPTED)
     value = decode_json(request.body)
     if media == JSON_PATCH:
         if not isinstance(value, list):

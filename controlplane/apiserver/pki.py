@@ -6,7 +6,6 @@ Kubernetes' conventions: a client certificate's common name is the user, its org
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mesh.durable import write_private
 from mesh.errors import Terminal
 
 _CA_LIFE = timedelta(days=3650)
@@ -87,7 +87,7 @@ def ensure(directory: Path, names: Sequence[str], now: datetime) -> Pki:
         if not _serves(pki.admin_cert, pki.admin_key, ca, (), now):
             _issue(pki.admin_cert, pki.admin_key, ca, ca_key, _subject(ADMIN, MASTERS), now=now)
         if not pki.service_account_key.exists():
-            _write(pki.service_account_key, _pem(ec.generate_private_key(ec.SECP256R1())))
+            write_private(pki.service_account_key, _pem(ec.generate_private_key(ec.SECP256R1())))
     except (OSError, ValueError) as error:
         raise Terminal(f"cannot use the certificates and keys in {directory}: {error}") from error
     return pki
@@ -127,8 +127,8 @@ def _authority(pki: Pki, now: datetime) -> tuple[x509.Certificate, ec.EllipticCu
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(key_file, _pem(key))
-    _write(pki.ca_cert, certificate.public_bytes(serialization.Encoding.PEM))
+    write_private(key_file, _pem(key))
+    write_private(pki.ca_cert, certificate.public_bytes(serialization.Encoding.PEM))
     return certificate, key
 
 
@@ -163,8 +163,8 @@ def _issue(
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _signed(key, ca, ca_key, subject, now=now, alternative_names=alternative_names)
-    _write(key_file, _pem(key))
-    _write(cert, certificate.public_bytes(serialization.Encoding.PEM))
+    write_private(key_file, _pem(key))
+    write_private(cert, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _signed(
@@ -238,12 +238,3 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file in one step, readable by its owner only from the first moment on."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-    draft.replace(path)

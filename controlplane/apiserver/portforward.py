@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from controlplane.apiserver.spdy import (
+    FLOW_CONTROL_ERROR,
     PROTOCOL_ERROR,
     Data,
     Decoder,
@@ -34,7 +37,13 @@ CHUNK = 64 << 10
 """Bytes of one DATA frame."""
 MAX_CONNECTIONS = 256
 """Connections at once in one tunnel."""
-_QUEUE = 16
+BACKLOG = 16 << 20
+"""Bytes that may wait in one tunnel for nodes to take them; meanwhile its other connections go on. Beyond that the tunnel
+reads no more: the SPDY library of Kubernetes' clients has no flow control for a single stream."""
+STALLED = 10.0
+"""Seconds for which a full tunnel may wait for anybody to take anything, when several connections share it."""
+_OVERHEAD = 64
+"""What a frame that waits counts for beyond its bytes."""
 _DATA, _HALF_CLOSE = 0, 255
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -46,17 +55,22 @@ class Forwarded:
 
     def __init__(self, tunnel: Tunnel, data: int, error: int) -> None:
         self.error = error
+        self.waiting = 0
+        """Bytes from the client that the node has not taken yet."""
         self._tunnel = tunnel
         self._data = data
-        self._received: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(_QUEUE)
+        self._received: deque[tuple[int, bytes]] = deque()
+        self._came = asyncio.Event()
         self._finished = False
 
-    async def feed(self, frame: Data) -> None:
-        """Bytes from the client; waits while the node does not take them."""
-        if frame.data:
-            await self._received.put((_DATA, frame.data))
+    def feed(self, frame: Data) -> None:
+        """Bytes from the client."""
+        parts = [(_DATA, frame.data)] if frame.data else []
         if frame.fin:
-            await self._received.put((_HALF_CLOSE, bytes([_DATA])))
+            parts.append((_HALF_CLOSE, bytes([_DATA])))
+        self._received.extend(parts)
+        self.waiting += sum(len(data) + _OVERHEAD for _, data in parts)
+        self._came.set()
 
     async def send(self, channel: int, data: bytes) -> None:
         """Bytes from the node, or its half-close."""
@@ -70,16 +84,17 @@ class Forwarded:
 
     async def receive(self) -> tuple[int, bytes] | None:
         """The next bytes from the client."""
-        return await self._received.get()
+        while not self._received:
+            self._came.clear()
+            await self._came.wait()
+        channel, data = self._received.popleft()
+        self.waiting -= len(data) + _OVERHEAD
+        self._tunnel.taken()
+        return channel, data
 
     async def fail(self, message: str) -> None:
         """Tell the client what went wrong with this connection."""
         await self._tunnel.send(Data(self.error, message.encode()))
-
-    def drop(self) -> None:
-        """Nobody reads any more: throw away what waits, so that the tunnel does not wait for it to be read."""
-        while not self._received.empty():
-            self._received.get_nowait()
 
     async def _finish(self) -> None:
         if not self._finished:
@@ -105,11 +120,37 @@ class Tunnel:
         self._errors: dict[str, int] = {}
         self._connections: dict[int, Forwarded] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._taken = asyncio.Event()
 
     async def feed(self, data: bytes) -> None:
-        """Bytes from the client. Raises `SpdyError` when they make no sense."""
+        """Bytes from the client; returns when there is room for more. Raises `SpdyError` when they make no sense."""
         for frame in self._decoder.feed(data):
             await self._on_frame(frame)
+        while self._waiting() >= BACKLOG:
+            self._taken.clear()
+            try:
+                async with asyncio.timeout(STALLED):
+                    await self._taken.wait()
+            except TimeoutError:
+                await self._give_up_the_slowest()
+
+    def taken(self) -> None:
+        """A node has taken bytes."""
+        self._taken.set()
+
+    def _waiting(self) -> int:
+        return sum(connection.waiting for connection in self._connections.values())
+
+    async def _give_up_the_slowest(self) -> None:
+        """One connection holds up all others, for nothing can tell its client to wait with that one alone."""
+        if len(self._connections) > 1:
+            stream, slowest = max(self._connections.items(), key=lambda each: each[1].waiting)
+            task = self._tasks[stream]
+            task.cancel()
+            await asyncio.wait({task})
+            await slowest.fail("the pod takes no more data, and other connections wait for this one")
+            await self.send(Data(slowest.error, b"", fin=True))
+            await self.send(Reset(stream, FLOW_CONTROL_ERROR))
 
     async def send(self, frame: Frame) -> None:
         """One frame to the client, in order."""
@@ -118,16 +159,17 @@ class Tunnel:
 
     async def close(self) -> None:
         """The client is gone: end all connections."""
-        for task in self._tasks.values():
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _on_frame(self, frame: Frame) -> None:
         match frame:
             case SynStream():
                 await self._opened(frame)
             case Data(stream) if stream in self._connections:
-                await self._connections[stream].feed(frame)
+                self._connections[stream].feed(frame)
             case Reset(stream) if stream in self._tasks:
                 self._tasks[stream].cancel()
             case Ping(identifier) if identifier % 2:
@@ -138,13 +180,13 @@ class Tunnel:
     async def _opened(self, frame: SynStream) -> None:
         """A client opens the error stream of a connection first, then its data stream."""
         identifier, kind = frame.headers.get("requestid", ""), frame.headers.get("streamtype", "")
-        if kind == "error":
+        if kind == "error" and len(self._errors) < MAX_CONNECTIONS:
             self._errors[identifier] = frame.stream
             await self.send(SynReply(frame.stream))
             return
-        error = self._errors.pop(identifier, None)
-        port = frame.headers.get("port", "")
-        if kind != "data" or error is None or not port.isdigit() or not 0 < int(port) < 65536:
+        error = self._errors.pop(identifier, None) if kind == "data" else None
+        port = _port(frame.headers.get("port", ""))
+        if error is None or not port or frame.stream in self._tasks:
             await self.send(Reset(frame.stream, PROTOCOL_ERROR))
             return
         await self.send(SynReply(frame.stream))
@@ -154,10 +196,15 @@ class Tunnel:
             await connection.close()
             return
         self._connections[frame.stream] = connection
-        task = asyncio.create_task(self._serve(connection, frame.stream, int(port)))
+        task = asyncio.create_task(self._serve(connection, port))
         self._tasks[frame.stream] = task
+        task.add_done_callback(lambda _: self._ended(frame.stream))
 
-    async def _serve(self, connection: Forwarded, stream: int, port: int) -> None:
+    def _ended(self, stream: int) -> None:
+        del self._connections[stream], self._tasks[stream]
+        self.taken()  # what waited for it waits no more
+
+    async def _serve(self, connection: Forwarded, port: int) -> None:
         query = tuple(q for q in self._request.query if q[0] != "ports")
         request = replace(self._request, query=(*query, ("ports", str(port))))
         try:
@@ -169,7 +216,9 @@ class Tunnel:
             await self.send(Data(connection.error, b"", fin=True))
         except Unavailable:
             log.debug("port-forward client is gone")
-        finally:
-            self._connections.pop(stream, None)
-            self._tasks.pop(stream, None)
-            connection.drop()
+
+
+def _port(text: str) -> int:
+    """A TCP port; 0 for what is none."""
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    return number if number < 65536 else 0

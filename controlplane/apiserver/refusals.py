@@ -115,13 +115,10 @@ def too_large(what: str, size: int, limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"{what} is too large: {size} bytes, limit is {limit} bytes ({limit / (1 << 20):g} MiB)")
 
 
-def unsupported_media_type(content_type: str, accepted: tuple[str, ...]) -> UnsupportedMediaType:
+def unsupported_media_type(accepted: tuple[str, ...]) -> UnsupportedMediaType:
     """A body in a format that this endpoint does not read."""
-    return UnsupportedMediaType(
-        "the body of the request was in an unknown format - accepted media types include: "
-        + ", ".join(accepted)
-        + (f" (the request said {content_type})" if content_type else "")
-    )
+    told = "the body of the request was in an unknown format - accepted media types include: "
+    return UnsupportedMediaType(told + ", ".join(accepted))
 
 
 def bad_parameter(name: str, value: str, expected: str) -> BadRequest:

@@ -7,7 +7,8 @@ direct calls (`mesh/api/local.py`) bring authenticated requests to it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
@@ -96,42 +97,41 @@ class ApiServer:
         route: Route | None = None
         verb = request.method.lower()
         try:
-            if routes.is_resource_path(request.path):
-                route = routes.route(request.method, request.path)
-                verb = route.verb
-                response = await self._resource(request, user, route)
-            else:
-                self._authorize_path(request, user)
-                response = await self._parts.documents.answer(request)
+            with _faults_told(request):
+                if routes.is_resource_path(request.path):
+                    route = routes.route(request.method, request.path)
+                    verb = route.verb
+                    response = await self._resource(request, user, route)
+                else:
+                    self._authorize_path(request, user)
+                    response = await self._parts.documents.answer(request)
         except ApiError as error:
             response = refusal(error)
-        except RecursionError:
-            response = refusal(BadRequest("the request body is nested too deeply"))
-        except Exception as error:
-            log.exception("request failed: %s %s", request.method, request.path)
-            response = refusal(InternalError(f"Internal error occurred: {type(error).__name__}"))
         self._parts.metrics.observe(route, verb, response.status, self._clock.monotonic() - started)
         return response
 
     async def watch(self, request: Request, user: User) -> Watcher:
         """Check the request, then return an iterator of encoded watch events."""
-        route = routes.route(request.method, request.path, watch=True)
-        if route.verb != "watch":
-            raise MethodNotAllowed("the server does not allow this method on the requested resource")
-        self._authorize(user, route)
-        return await self._parts.reads.watch(request, route, self._renderer(request, route))
+        with _faults_told(request):
+            route = routes.route(request.method, request.path, watch=True)
+            if route.verb != "watch":
+                raise MethodNotAllowed("the server does not allow this method on the requested resource")
+            self._authorize(user, route)
+            return await self._parts.reads.watch(request, route, self._renderer(request, route))
 
     async def connect(self, request: Request, user: User, stream: Stream) -> None:
         """Serve exec, attach, port-forward or a followed log on `stream`."""
-        route = routes.route(request.method, request.path)
-        self._authorize(user, route)
-        await self._parts.streams.connect(request, route, stream)
+        with _faults_told(request):
+            route = routes.route(request.method, request.path)
+            self._authorize(user, route)
+            await self._parts.streams.connect(request, route, stream)
 
     async def check_stream(self, request: Request, user: User) -> None:
-        """Refuse what `connect` would refuse for the pod as a whole, before a tunnel of many streams begins."""
-        route = routes.route(request.method, request.path)
-        self._authorize(user, route)
-        await self._parts.streams.find(route)
+        """Refuse what `connect` would refuse for the pod as a whole, before anything of the transport is looked at."""
+        with _faults_told(request):
+            route = routes.route(request.method, request.path)
+            self._authorize(user, route)
+            await self._parts.streams.find(route)
 
     # Steps
 
@@ -155,6 +155,20 @@ class ApiServer:
         verb = request.method.lower()
         if not self._parts.authorizer.allows(user, Attributes(verb, path=request.path)):
             raise authorize.path_denial(user, verb, request.path)
+
+
+@contextmanager
+def _faults_told(request: Request) -> Iterator[None]:
+    """What is raised inside comes out as an `ApiError`: a fault of ours as `InternalError`, logged here and only here."""
+    try:
+        yield
+    except ApiError:
+        raise
+    except RecursionError as error:
+        raise BadRequest("the request body is nested too deeply") from error
+    except Exception as error:
+        log.exception("request failed: %s %s", request.method, request.path)
+        raise InternalError(f"Internal error occurred: {type(error).__name__}") from error
 
 
 def _serves(route: Route) -> bool:

@@ -15,7 +15,7 @@ from mesh.errors import CoveyError
 
 VERSION = 3
 FLAG_FIN = 1
-PROTOCOL_ERROR = 1
+PROTOCOL_ERROR, FLOW_CONTROL_ERROR = 1, 7
 MAX_FRAME = 1 << 20
 """Bytes of one frame's payload that are accepted."""
 

@@ -7,6 +7,7 @@ the pod it is bound to, exist with the UIDs it names. Source: https://kubernetes
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -133,16 +134,20 @@ class Tokens:
 
     def authenticate(self, token: str) -> User:
         """Whose token this is; raises `Unauthorized` when it is not, or no longer, good."""
+        return self.review(token, (ISSUER,))[0]
+
+    def review(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]]:
+        """Whose token this is and for which of `audiences`; raises `Unauthorized` when it is good for none."""
         try:
             claims = jwt.decode(
                 token,
                 self._public,
                 algorithms=[_ALGORITHM],
-                audience=ISSUER,
+                audience=audiences,
                 issuer=ISSUER,
                 options={"require": ["exp", "sub"], "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, UnicodeError) as error:
             raise Unauthorized("Unauthorized") from error
         if datetime.fromtimestamp(claims["exp"], UTC) <= self._clock.now():
             raise Unauthorized("Unauthorized")
@@ -157,7 +162,8 @@ class Tokens:
                 "authentication.kubernetes.io/pod-uid": (pod["uid"],),
             }
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-        return User(claims["sub"], groups, account["uid"], extra)
+        user = User(claims["sub"], groups, account["uid"], extra)
+        return user, [audience for audience in audiences if audience in claims["aud"]]
 
     def _still_there(self, resource: Resource, namespace: str, named: Object) -> None:
         item = self._registry.known(resource, namespace, named["name"])

@@ -21,7 +21,7 @@ from controlplane.apiserver.strategies.registry import strategy_for
 from controlplane.apiserver.strategies.strategy import invalid
 from mesh.api.port import Request, Response
 from mesh.clock import Clock
-from mesh.errors import BadRequest, Cause, CoveyError, Unavailable
+from mesh.errors import BadRequest, Cause, CoveyError, Invalid, Unavailable
 from mesh.objects import names
 from mesh.objects.kinds import Resource
 from mesh.objects.meta import Key, format_time
@@ -111,7 +111,12 @@ class Writes:
         strategy, name = strategy_for(resource), obj["metadata"].get("name", "")
         if name and await self._exists(resource, obj):
             return None
-        claim = await self._allocation.claim(resource, obj, None, dry_run=dry_run)
+        try:
+            claim = await self._allocation.claim(resource, obj, None, dry_run=dry_run)
+        except Invalid:
+            if name and await self._registry.current(resource, obj["metadata"].get("namespace", ""), name):
+                return None  # made meanwhile by somebody else, who has the address for that very reason
+            raise
         try:
             if causes := strategy.validate_create(obj):
                 raise invalid(resource, name or obj["metadata"].get("generateName", ""), causes)

@@ -1,7 +1,8 @@
 """The namespace controller: empties a namespace that is being deleted, and then lets it go.
 
-Pure. What is in the namespace is read live, because letting go of one that still holds something would leave that
-behind for ever. Behaviour and sentences: Kubernetes' pkg/controller/namespace/deletion.
+Pure. What the caches know of is deleted first. When they know of nothing more the namespace is read live, because letting
+go of one that still holds something would leave that behind for ever. Behaviour and sentences: Kubernetes'
+pkg/controller/namespace/deletion.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from datetime import datetime, timedelta
 
 from controlplane.controllers import conditions
 from mesh.objects.kinds import EVENTS, NAMESPACES, Resource
-from mesh.objects.meta import Key, is_deleting, key_of, namespace_of, thaw, uid_of
+from mesh.objects.meta import Key, is_deleting, namespace_of, thaw
 from mesh.objects.types import Object
-from mesh.plan.actions import NOTHING, Action, Delete, Plan, Read, Update
+from mesh.plan.actions import NOTHING, Action, DeleteCollection, Plan, Read, Update
 from mesh.plan.controller import Caches, Observed, Watch, itself
 
 _FINALIZER = "kubernetes"
-_MOST_PER_PASS = 500
 _LOOK_AGAIN = timedelta(seconds=5)
 """In case the last object goes without a doorbell (Events are not watched)."""
 
-Contents = dict[Resource, tuple[Object, ...]]
+Contents = dict[Resource, Sequence[Object]]
 
 
 def _wake_terminating(obj: Object, caches: Caches) -> Iterable[Key]:
@@ -52,11 +52,13 @@ class NamespaceController:
         finalizers = (namespace.get("spec") or {}).get("finalizers") or []
         if _FINALIZER not in finalizers:
             return NOTHING
-        reads = {resource: Read(resource, key.name) for resource in self._namespaced}
-        if any(read not in observed.answers for read in reads.values()):
-            return Plan(reads=tuple(reads.values()))
-        contents = {resource: observed.answers[read] for resource, read in reads.items()}
-        contents = {resource: found for resource, found in contents.items() if found}
+        contents = self._known(key, observed.caches)
+        if not contents:
+            reads = {resource: Read(resource, key.name) for resource in self._namespaced}
+            if any(read not in observed.answers for read in reads.values()):
+                return Plan(reads=tuple(reads.values()))
+            answers = {resource: observed.answers[read] for resource, read in reads.items()}
+            contents = {resource: found for resource, found in answers.items() if found}
         actions = _report(namespace, contents, observed.now)
         if not contents:
             free = thaw(namespace)
@@ -64,12 +66,16 @@ class NamespaceController:
             # Once the report is written the object is another version; the doorbell brings us back to let it go.
             return Plan(actions or (Update(NAMESPACES, free, "finalize"),))
         doomed = [
-            Delete(resource, key_of(obj), uid_of(obj), propagation="Background")
+            DeleteCollection(resource, key.name)
             for resource, found in contents.items()
-            for obj in found
-            if not is_deleting(obj)
+            if not all(map(is_deleting, found))
         ]
-        return Plan((*actions, *doomed[:_MOST_PER_PASS]), _LOOK_AGAIN, parallel=True)
+        return Plan((*actions, *doomed), _LOOK_AGAIN)
+
+    def _known(self, key: Key, caches: Caches) -> Contents:
+        """What the caches show of the namespace's contents; there is none of Events."""
+        found = {resource: caches[resource].list(key.name) for resource in self._namespaced if resource is not EVENTS}
+        return {resource: objects for resource, objects in found.items() if objects}
 
 
 def _report(namespace: Object, contents: Contents, now: datetime) -> tuple[Action, ...]:

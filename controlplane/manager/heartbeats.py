@@ -4,6 +4,10 @@ It owns the subscription on the bus, and runs only while its process leads, for 
 promise to the node that its pods are safe. A heartbeat counts only under the identity that the Node object names, so
 that no node can vouch for another. A node without an object gets no answer, and so fences itself. A message that asks for
 no answer is the sign of life of a node's proxy: it says that the node is there, not that its pods are looked after.
+
+Silence is judged by what we could have heard. A leader that is busy, or whose connection lags, reads heartbeats late; so
+it sends marks to itself among them. When a mark has come back, everything that the broker had before it has been taken,
+and whoever was not heard by the moment the mark was sent was silent then.
 """
 
 from __future__ import annotations
@@ -33,9 +37,7 @@ IDENTITY = "covey.dev/identity"
 Who = Callable[[str], User | None]
 """The user behind an identity; None when nobody has it."""
 
-_TICK_SECONDS = 0.25
-_LATE_SECONDS = 1.0
-"""A tick that comes this much too late means that we, not the nodes, were asleep."""
+_MARK_SECONDS = 0.25
 _MOST_WAITING = 10_000
 
 _HEARD = Counter("covey_heartbeats_total", "Heartbeats heard, by what became of them.", ["result"])
@@ -45,6 +47,10 @@ _SILENT = Gauge("covey_nodes_silent", "Nodes that are declared unreachable.")
 def nobody(_identity: str) -> User | None:
     """Where no proxies are known, only agents speak for their nodes."""
     return None
+
+
+def _nobody_cares(_node: Key) -> None:
+    """Before `run` nobody is to be told."""
 
 
 class Heartbeats:
@@ -68,31 +74,37 @@ class Heartbeats:
         self._leader = leader
         self._silence_limit = silence_limit
         self._fence_time = fence_time
-        self._since = clock.monotonic()
         self._who = who
+        self._since = clock.monotonic()
+        self._heard_until = self._since
+        """When the latest mark that has come back was sent."""
         self._last: dict[str, float] = {}
         self._signs: dict[str, float] = {}
+        self._silent: set[str] = set()
+        self._ring: Callable[[Key], None] = _nobody_cares
         self._answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_MOST_WAITING)
         bus.on_connection(self._connection)
 
     def health(self) -> NodeHealth:
-        """What is known now; a `HealthSource`."""
-        now = self._clock.monotonic()
-        silent_for = {node: now - heard for node, heard in self._last.items()}
-        signs_ago = {node: now - seen for node, seen in self._signs.items()}
-        return NodeHealth(now - self._since, self._silence_limit, self._fence_time, silent_for, signs_ago)
+        """What is known of the time up to the latest mark; a `HealthSource`."""
+        until = self._heard_until
+        silent_for = {node: max(until - heard, 0.0) for node, heard in self._last.items()}
+        signs_ago = {node: max(until - seen, 0.0) for node, seen in self._signs.items()}
+        return NodeHealth(max(until - self._since, 0.0), self._silence_limit, self._fence_time, silent_for, signs_ago)
 
     async def run(self, ring: Callable[[Key], None]) -> None:
         """Listen and answer until cancelled; `ring` is called with a node's key whenever it falls silent or speaks
         again."""
         subscription = await self._listen()
+        self._ring = ring
         self._last.clear()
         self._signs.clear()
-        self._since = self._clock.monotonic()
+        self._silent.clear()
+        self._since = self._heard_until = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._answer())
-                await self._tick(ring)
+                tasks.create_task(self._mark())
         finally:
             await subscription.unsubscribe()
 
@@ -103,25 +115,29 @@ class Heartbeats:
                 return await self._bus.subscribe(subjects.ALL_HEARTBEATS, self._hear)
             except Unavailable as error:
                 log.info("heartbeats.waiting error=%s", error)
-                await asyncio.sleep(_TICK_SECONDS)
+                await asyncio.sleep(_MARK_SECONDS)
 
-    async def _tick(self, ring: Callable[[Key], None]) -> None:
-        """Look again and again who has fallen silent."""
-        silent: set[str] = set()
+    async def _mark(self) -> None:
+        """Send ourselves the time, again and again."""
         while True:
-            before = self._clock.monotonic()
-            await asyncio.sleep(_TICK_SECONDS)
-            if self._clock.monotonic() - before > _TICK_SECONDS + _LATE_SECONDS:
-                log.warning("heartbeats.late seconds=%.1f", self._clock.monotonic() - before)
-                self._since = self._clock.monotonic()
-            health = self.health()
-            names = [str(node["metadata"]["name"]) for node in self._nodes.list()]
-            now_silent = {name for name in names if health.is_silent(name)}
-            for name in sorted(now_silent ^ silent):
-                log.info("heartbeats.changed node=%s silent=%s", name, name in now_silent)
-                ring(Key("", name))
-            silent = now_silent
-            _SILENT.set(len(silent))
+            mark = msgpack.packb(self._clock.monotonic())
+            try:
+                await self._bus.publish(subjects.heartbeat(self._bus.identity), mark)
+            except Unavailable as error:
+                log.debug("heartbeats.unmarked error=%s", error)
+            await asyncio.sleep(_MARK_SECONDS)
+
+    def _judge(self, marked: float) -> None:
+        """A mark sent at `marked` has come back: see who has fallen silent, and who speaks again."""
+        self._heard_until = max(self._heard_until, marked)
+        health = self.health()
+        names = [str(node["metadata"]["name"]) for node in self._nodes.list()]
+        silent = {name for name in names if health.is_silent(name)}
+        for name in sorted(silent ^ self._silent):
+            log.info("heartbeats.changed node=%s silent=%s", name, name in silent)
+            self._ring(Key("", name))
+        self._silent = silent
+        _SILENT.set(len(silent))
 
     async def _answer(self) -> None:
         """Send the answers; one that cannot be sent is the node's to miss."""
@@ -136,6 +152,9 @@ class Heartbeats:
         """Take one heartbeat, and queue its answer. What is counted is never earlier than what the node sent, so that
         our clock on its fence runs no faster than its own."""
         sender = subjects.sender(message.subject)
+        if sender == self._bus.identity:
+            self._judge(msgpack.unpackb(message.data))
+            return
         try:
             beat = msgpack.unpackb(message.data)
             name, sequence = str(beat["node"]), int(beat["sequence"])

@@ -26,6 +26,7 @@ from mesh.errors import ApiError, Conflict, NotFound
 from mesh.objects.kinds import PODS
 from mesh.objects.meta import format_time, is_deleting, name_of, uid_of
 from mesh.objects.types import Object
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,10 @@ _ATTEMPTS = Counter("covey_scheduler_attempts_total", "Scheduling attempts by re
 _PASS = Histogram("covey_scheduler_pass_seconds", "Time to decide about one batch of pods")
 
 NAME = "default-scheduler"
-BATCH = 1000
-"""Pods decided about in one pass, between which the loop sees to everything else."""
-MOST_BINDINGS = 2000
-"""Bindings under way at the same time."""
+BATCH = 250
+"""Pods decided about in one pass, between which the loop sees to everything else: some tens of milliseconds."""
+MOST_BINDINGS = 500
+"""Bindings under way at the same time: as many as the store commits in one group."""
 
 _DONE = frozenset({"Succeeded", "Failed"})
 
@@ -66,6 +67,7 @@ class Scheduler:
         self._doorbell = asyncio.Event()
         self._bindings: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
+        self._turns = Turns()
 
     async def run(self) -> None:
         """Schedule until cancelled. The informers are run by the caller.
@@ -108,7 +110,7 @@ class Scheduler:
             task = asyncio.create_task(work)
             self._bindings.add(task)
             task.add_done_callback(self._bound)
-        while len(self._bindings) > MOST_BINDINGS:
+        while len(self._bindings) > MOST_BINDINGS - BATCH:
             self._room.clear()
             await self._room.wait()
         await asyncio.sleep(0)
@@ -121,6 +123,7 @@ class Scheduler:
 
     async def _bind(self, placement: Placement) -> None:
         pod = placement.pod
+        await self._turns.take()
         try:
             await self._client.bind(pod.key.namespace, pod.key.name, placement.node, uid=pod.uid)
         except (NotFound, Conflict) as error:
@@ -184,15 +187,17 @@ class Scheduler:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if old is not None and (new is None or uid_of(old) != uid_of(new)):
             self._forget(uid_of(old))
+            old = None
         if new is None:
             return
         uid, node = uid_of(new), new["spec"].get("nodeName", "")
         if (new.get("status") or {}).get("phase") in _DONE:
             self._forget(uid)
         elif node:
-            self._waiting.pop(uid, None)
+            asked = self._waiting.pop(uid, None)
             self._queue.remove(uid)
-            self._table.put_pod(pod_request(new), node)
+            if asked is not None or old is None or old["spec"] != new["spec"]:  # else it is counted already
+                self._table.put_pod(asked or pod_request(new), node)
         elif self._wants_node(new):
             self._consider(pod_request(new))
 

@@ -55,6 +55,9 @@ class NodeTable:
         self.schedulable: Mask = np.zeros(_FIRST_ROWS, dtype=np.bool_)
         self.generation = 0
         """Changes with every change of a node's own fields (not with pods coming and going)."""
+        self.touched: list[int] = []
+        """Rows whose numbers have changed with pods coming and going, in that order. Whoever keeps what he computed from
+        them looks here what to compute anew; he also forgets the list when it has grown long."""
         self._pods: dict[str, tuple[str, PodClass]] = {}
         """Pod UID to the node it is counted on; also for nodes that are not known (yet)."""
         self._waiting: dict[str, set[str]] = {}
@@ -166,6 +169,7 @@ class NodeTable:
         return node
 
     def _count(self, row: int, pod_class: PodClass, sign: int) -> None:
+        self.touched.append(row)
         for resource, amount in pod_class.requests:
             column = self._column_for(resource)  # may replace the arrays by wider ones: index them after it
             self.used[row, column] += sign * amount

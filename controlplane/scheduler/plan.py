@@ -1,7 +1,8 @@
 """Placing a whole queue of pods in one pass: filter, score, choose the best, count the pod there, go on. Pure.
 
-Pods of one class share masks and scores. A placement changes one row only, so each class repairs just the rows that
-were filled since it was last asked: the cost of a further pod of a known class does not grow with the pods placed.
+Pods of one class share masks and scores, also from pass to pass. A placement changes one row only, so each class repairs
+just the rows that were touched since it was last asked: the cost of a further pod of a known class does not grow with
+the nodes, nor with the pods placed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from controlplane.scheduler.request import PodClass, PodRequest
 from controlplane.scheduler.scores import Scoring
 
 DEFAULT_SCORING = Scoring()
+MOST_KEPT = 500
+"""Classes that are remembered; each holds three numbers for every node."""
+MOST_TOUCHED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +37,25 @@ class Placement:
         return f"{self.pod.key} -> {self.node}" if self.node else f"{self.pod.key}: {self.message}"
 
 
-class Memory:
-    """Standing masks and scores by class, kept from pass to pass until a node changes."""
-
-    def __init__(self) -> None:
-        self._generation = -1
-        self._kept: dict[PodClass, tuple[Standing, Floats]] = {}
-
-    def standing(self, table: NodeTable, pod: PodClass, scoring: Scoring) -> tuple[Standing, Floats]:
-        """The standing verdict and score of a class."""
-        if self._generation != table.generation or len(self._kept) > 1000:
-            self._kept.clear()
-            self._generation = table.generation
-        found = self._kept.get(pod)
-        if found is None:
-            found = self._kept[pod] = (filters.standing(table, pod), scores.standing(table, pod, scoring))
-        return found
-
-
 class _Class:
-    """One class's total scores in this pass; rows that cannot take another such pod hold minus infinity."""
+    """One class's total scores; rows that cannot take another such pod hold minus infinity."""
 
-    def __init__(self, table: NodeTable, pod: PodClass, scoring: Scoring, memory: Memory, filled: int) -> None:
+    def __init__(self, table: NodeTable, pod: PodClass, scoring: Scoring) -> None:
         self._table, self._pod, self._scoring = table, pod, scoring
         self._need = filters.need_of(table, pod)
-        self.standing, self._base = memory.standing(table, pod, scoring)
+        self.standing: Standing = filters.standing(table, pod)
+        self._base = scores.standing(table, pod, scoring)
         self._total: Floats = np.full(table.size, -np.inf)
         self._compute(np.flatnonzero(self.standing.mask))
-        self._seen = filled
+        self._seen = len(table.touched)
 
-    def best(self, filled: list[int]) -> int | None:
-        """The best row now, after taking into account the rows filled since last time; None when there is none."""
-        if self._seen < len(filled):
-            changed = np.array(list(set(filled[self._seen :])), dtype=np.intp)
+    def best(self) -> int | None:
+        """The best row now, after taking into account the rows touched since last time; None when there is none."""
+        touched = self._table.touched
+        if self._seen < len(touched):
+            changed = np.array(list(set(touched[self._seen :])), dtype=np.intp)
             self._compute(changed[self.standing.mask[changed]])
-            self._seen = len(filled)
+            self._seen = len(touched)
         if not self._total.size:
             return None
         row = int(self._total.argmax())
@@ -83,23 +71,43 @@ class _Class:
         self._total[rows] = np.where(room, total, -np.inf)
 
 
+class Memory:
+    """What is known of each class, kept from pass to pass until a node changes. One belongs to one table."""
+
+    def __init__(self) -> None:
+        self._generation = -1
+        self._kept: dict[PodClass, _Class] = {}
+
+    def recall(self, table: NodeTable, pod: PodClass, scoring: Scoring) -> _Class:
+        """The class's scores, possibly still to be brought up to date."""
+        found = self._kept.get(pod)
+        if found is None:
+            found = self._kept[pod] = _Class(table, pod, scoring)
+        return found
+
+    def refresh(self, table: NodeTable) -> None:
+        """At the beginning of a pass: forget what is out of date, or more than is worth keeping."""
+        if self._generation == table.generation and len(self._kept) <= MOST_KEPT and len(table.touched) <= MOST_TOUCHED:
+            return
+        self._generation = table.generation
+        self._kept.clear()
+        table.touched.clear()
+
+
 def place(
     table: NodeTable, pods: Iterable[PodRequest], memory: Memory, scoring: Scoring = DEFAULT_SCORING
 ) -> list[Placement]:
     """Decide about each pod in turn, counting each placed pod in `table` at once."""
-    classes: dict[PodClass, _Class] = {}
+    memory.refresh(table)
     hopeless: dict[PodClass, str] = {}
-    filled: list[int] = []
     placements = []
     for pod in pods:
         known = hopeless.get(pod.pod_class)
         if known is not None:  # space only shrinks within a pass
             placements.append(Placement(pod, "", known))
             continue
-        ours = classes.get(pod.pod_class)
-        if ours is None:
-            ours = classes[pod.pod_class] = _Class(table, pod.pod_class, scoring, memory, len(filled))
-        best = ours.best(filled)
+        ours = memory.recall(table, pod.pod_class, scoring)
+        best = ours.best()
         if best is None:
             message = hopeless[pod.pod_class] = _why_not(table, pod.pod_class, ours.standing)
             placements.append(Placement(pod, "", message))
@@ -107,7 +115,6 @@ def place(
         row = table.rows[best]
         assert row is not None
         table.put_pod(pod, row.name)
-        filled.append(best)
         placements.append(Placement(pod, row.name))
     return placements
 

@@ -6,12 +6,16 @@ client's, so that nothing can depend on sharing memory.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import orjson
 
 from mesh.api.port import Api, Request, Response, Stream, User, WatchEvent
 from mesh.errors import BadRequest
+
+_PORTION = 50
+"""Watch events in a row after which everybody else in the process has a turn."""
 
 
 class LocalTransport:
@@ -28,10 +32,14 @@ class LocalTransport:
     async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
         """The events of one watch request, decoded."""
         events = await self._api.watch(request, self._user)
+        number = 0
         try:
             async for data in events:
                 event = orjson.loads(data)
                 yield WatchEvent(event["type"], event["object"])
+                number += 1
+                if not number % _PORTION:
+                    await asyncio.sleep(0)
         finally:
             await events.aclose()
 

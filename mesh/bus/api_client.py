@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -10,34 +9,39 @@ import orjson
 
 from mesh.api.port import Request, Response, Stream, WatchEvent
 from mesh.bus import envelope, subjects
-from mesh.bus.port import Bus
+from mesh.bus.port import Bus, Silence
 from mesh.bus.streams import FrameStream, join
-from mesh.errors import RequestTooLarge, Unavailable, from_status
+from mesh.errors import RequestTooLarge, from_status
 
 BODY_UP_TO = 3 * 1024 * 1024
 """Bytes of a request's body, as Kubernetes' API server takes them."""
+SILENCE = 4.0
+"""Seconds without an answer or a sign of work after which the server that took a request is given up. Servers give
+such signs every second, so that only a server that has gone is silent for so long (or the way to it is broken)."""
 
 
 class BusTransport:
     """`mesh.api.port.Transport` over the bus."""
 
-    def __init__(self, bus: Bus, *, timeout: float = 12.0) -> None:
+    def __init__(self, bus: Bus, *, timeout: float = SILENCE) -> None:
         self._bus = bus
         self._timeout = timeout
 
     async def send(self, request: Request) -> Response:
-        """One request, one answer, within the timeout."""
+        """One request, one answer. A read that is met with silence is asked once more; of a write nobody knows then
+        whether it took effect."""
         if len(request.body) > BODY_UP_TO:
             error = RequestTooLarge(f"Request entity too large: limit is {BODY_UP_TO}")
             return Response(error.code, orjson.dumps(error.to_status()))
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._ask(envelope.SEND, request)
-                if not answer.stream:
-                    return answer.response
-                return replace(answer.response, body=await self._body(answer.stream))
-        except TimeoutError:
-            raise Unavailable(f"no answer to {request.method} {request.path} within {self._timeout:g} s") from None
+            answer = await self._ask(envelope.SEND, request)
+        except Silence:
+            if request.method != "GET":
+                raise
+            answer = await self._ask(envelope.SEND, request)
+        if not answer.stream:
+            return answer.response
+        return replace(answer.response, body=await self._body(answer.stream))
 
     async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
         """The events of one watch request."""
@@ -58,7 +62,10 @@ class BusTransport:
 
     async def _ask(self, op: str, request: Request) -> envelope.Answer:
         subject = subjects.api(self._bus.identity)
-        data = await self._bus.request(subject, envelope.encode_request(op, request), timeout=self._timeout)
+        try:
+            data = await self._bus.request(subject, envelope.encode_request(op, request), timeout=self._timeout)
+        except Silence as error:
+            raise Silence(f"no answer to {request.method} {request.path} within {self._timeout:g} s") from error
         answer = envelope.decode_answer(data)
         if answer.error is not None:
             raise from_status(answer.error)

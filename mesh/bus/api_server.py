@@ -2,23 +2,27 @@
 
 The subject vouches for the sender. Whatever reply subject a request names, answers go only to the sender's own inbox
 and streams only to the sender's own subjects; a request that names another place is dropped and logged. Every request
-is a task of its own, so that a slow one holds up nobody; how many there may be is bounded.
+is a task of its own, so that a slow one holds up nobody; how many there may be is bounded, and they begin in turns. Who
+has to wait for an answer is told every second that his request is being worked on: silence means that its server has
+gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import orjson
 
 from mesh.api.port import Api, Events, Request, Response, User
 from mesh.bus import envelope, subjects
-from mesh.bus.port import Bus, Message, Subscription
+from mesh.bus.port import WORKING, Bus, Message, Subscription
 from mesh.bus.serving import serve_stream
 from mesh.bus.streams import FrameStream, StreamHub
 from mesh.errors import ApiError, InternalError, TooManyRequests, Unauthorized, Unavailable
+from mesh.turns import Turns
 
 log = logging.getLogger("covey.bus")
 
@@ -26,6 +30,8 @@ REQUESTS_AT_ONCE = 1000
 STREAMS_AT_ONCE = 20_000
 INLINE_UP_TO = 1024 * 1024
 """Bytes of a body that still travels in the answer itself."""
+SIGN_OF_WORK = 1.0
+"""Seconds between two signs of work on a request."""
 _FINISH = 2.0
 _GATHER = 256 * 1024
 """Bytes of watch events that wait for a slow watcher before the watch itself has to wait."""
@@ -43,11 +49,24 @@ class ApiServer:
         self._users = users
         self._requests: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
+        self._unanswered: dict[str, float] = {}
+        """Reply subjects of requests under way, and when each came (loop time)."""
+        self._signs: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         """Begin to answer, sharing the requests with all other API servers."""
+        self._signs = asyncio.create_task(self._give_signs())
         self._subscription = await self._bus.subscribe(subjects.ALL_API, self._on_request, queue=subjects.API_QUEUE)
+
+    async def _give_signs(self) -> None:
+        """Tell those who have waited for a while that their requests are being worked on."""
+        while True:
+            await asyncio.sleep(SIGN_OF_WORK)
+            before = asyncio.get_running_loop().time() - SIGN_OF_WORK
+            for reply in [reply for reply, since in self._unanswered.items() if since < before]:
+                await self._publish(reply, WORKING)
 
     async def close(self) -> None:
         """Stop answering; requests under way have a moment to finish, watches and streams are ended."""
@@ -55,7 +74,7 @@ class ApiServer:
             await self._subscription.unsubscribe()
         if self._requests:
             await asyncio.wait(self._requests, timeout=_FINISH)
-        tasks = self._requests | self._streams
+        tasks = self._requests | self._streams | ({self._signs} if self._signs is not None else set())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -77,25 +96,36 @@ class ApiServer:
     async def _serve(self, identity: str, message: Message, *, busy: bool) -> None:
         """Answer one request; a watch or connection goes on in a task of its own."""
         op = ""
+        with self._under_way(message.reply):
+            try:
+                user = self._users(identity)
+                if user is None:
+                    raise Unauthorized("Unauthorized")
+                op, request = envelope.decode_request(message.data)
+                if busy or len(self._streams) >= STREAMS_AT_ONCE:
+                    raise TooManyRequests("Too many requests, please try again later.", retry_after_seconds=1)
+                await self._turns.take()
+                if op == envelope.SEND:
+                    await self._send(identity, message.reply, await self._api.handle(request, user))
+                elif op == envelope.WATCH:
+                    events = await self._api.watch(request, user)
+                    self._spawn(self._streams, self._watch(identity, message.reply, events))
+                else:
+                    self._spawn(self._streams, self._connect(identity, message.reply, request, user))
+            except ApiError as error:
+                await self._refuse(message.reply, op, error)
+            except Exception:
+                log.exception("request failed", extra={"identity": identity})
+                await self._refuse(message.reply, op, InternalError("internal error"))
+
+    @contextlib.contextmanager
+    def _under_way(self, reply: str) -> Iterator[None]:
+        """While this lasts, and there is no answer yet, the asker is given signs of work."""
+        self._unanswered[reply] = asyncio.get_running_loop().time()
         try:
-            user = self._users(identity)
-            if user is None:
-                raise Unauthorized("Unauthorized")
-            op, request = envelope.decode_request(message.data)
-            if busy or len(self._streams) >= STREAMS_AT_ONCE:
-                raise TooManyRequests("Too many requests, please try again later.", retry_after_seconds=1)
-            if op == envelope.SEND:
-                await self._send(identity, message.reply, await self._api.handle(request, user))
-            elif op == envelope.WATCH:
-                events = await self._api.watch(request, user)
-                self._spawn(self._streams, self._watch(identity, message.reply, events))
-            else:
-                self._spawn(self._streams, self._connect(identity, message.reply, request, user))
-        except ApiError as error:
-            await self._refuse(message.reply, op, error)
-        except Exception:
-            log.exception("request failed", extra={"identity": identity})
-            await self._refuse(message.reply, op, InternalError("internal error"))
+            yield
+        finally:
+            self._unanswered.pop(reply, None)
 
     async def _refuse(self, reply: str, op: str, error: ApiError) -> None:
         status = error.to_status()
@@ -105,6 +135,10 @@ class ApiServer:
             await self._answer(reply, envelope.encode_response(Response(error.code, orjson.dumps(status))))
 
     async def _answer(self, reply: str, data: bytes) -> None:
+        self._unanswered.pop(reply, None)
+        await self._publish(reply, data)
+
+    async def _publish(self, reply: str, data: bytes) -> None:
         try:
             await self._bus.publish(reply, data)
         except Unavailable as error:
@@ -143,7 +177,8 @@ class ApiServer:
         async def refuse(error: ApiError) -> None:
             await self._refuse(reply, envelope.CONNECT, error)
 
-        await serve_stream(lambda stream: self._api.connect(request, user, stream), accept=accept, refuse=refuse)
+        with self._under_way(reply):
+            await serve_stream(lambda stream: self._api.connect(request, user, stream), accept=accept, refuse=refuse)
 
 
 async def _send_body(stream: FrameStream, body: bytes) -> None:

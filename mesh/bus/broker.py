@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mesh.bus.identities import Identity, load_identities, save_identities
 from mesh.bus.permissions import Permissions, client_permissions, server_permissions
+from mesh.durable import write_private
 from mesh.errors import Terminal
 
 _USER_KEY = re.compile(r"U[A-Z2-7]{55}")
@@ -129,10 +130,7 @@ def _quoted(patterns: Sequence[str]) -> str:
 def write(config: BrokerConfig, identities: Mapping[str, Identity]) -> Path:
     """Write the configuration file in one step, readable by its owner only; returns its path."""
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = config.config_file.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(render(config, identities))
-    temporary.replace(config.config_file)
+    write_private(config.config_file, render(config, identities).encode())
     return config.config_file
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mesh.bus.identities import Signer
 from mesh.bus.natspy import Client, Msg, errors
 from mesh.bus.natspy import Subscription as NatsSubscription
+from mesh.bus.port import WORKING, Silence
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -101,6 +102,8 @@ class Connection:
         self._subscriptions: list[Subscribed] = []
         self._listeners: list[Callable[[bool], None]] = []
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._prolong: dict[str, Callable[[], None]] = {}
+        """What to do when the answer that is awaited under this token is being worked on."""
         self._refused: set[tuple[str, str]] = set()
         self._replies = self.new_inbox()
         self._tokens = 0
@@ -184,15 +187,19 @@ class Connection:
     async def request(
         self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
     ) -> Msg:
-        """Send and wait for one answer; errors as in `publish` and `expect`, and `Unavailable` after `timeout`."""
+        """Send and wait for one answer; errors as in `publish` and `expect`, and `Silence` when `timeout` seconds pass
+        without it and without `WORKING`."""
         reply, answer = self.expect(subject)
+        loop, limit, token = asyncio.get_running_loop(), asyncio.timeout(timeout), _token(reply)
+        self._prolong[token] = lambda: limit.reschedule(loop.time() + timeout)
         try:
-            await self.publish(subject, data, reply=reply, headers=headers)
-            async with asyncio.timeout(timeout):
+            async with limit:
+                await self.publish(subject, data, reply=reply, headers=headers)
                 return await answer
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout:g} s") from None
+            raise Silence(f"no answer on {subject} within {timeout:g} s") from None
         finally:
+            del self._prolong[token]
             answer.cancel()
 
     async def subscribe(self, subject: str, handler: Callable[[Msg], None], *, queue: str = "") -> Subscribed:
@@ -338,10 +345,18 @@ class Connection:
                 future.set_exception(Forbidden(f"the broker refuses {self.identity} to publish on {wanted}"))
 
     def _on_reply(self, message: Msg) -> None:
-        subject, future = self._waiting.get(message.subject.rpartition(".")[2], ("", None))
+        token = _token(message.subject)
+        subject, future = self._waiting.get(token, ("", None))
         if future is None or future.done():
             return
         if message.headers and message.headers.get("Status") == "503" and not message.data:
             future.set_exception(Unavailable(f"nobody listens on {subject}"))
+        elif message.data == WORKING and token in self._prolong:
+            self._prolong[token]()
         else:
             future.set_result(message)
+
+
+def _token(reply: str) -> str:
+    """The last part of a reply subject, which tells the requests apart."""
+    return reply.rpartition(".")[2]

@@ -7,8 +7,6 @@ files of mode 0600. `identities.json` maps public keys to users, for the API ser
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 import nkeys
 
 from mesh.api.port import User
+from mesh.durable import create_private, write_private
 from mesh.errors import Terminal
 
 AUTHENTICATED = "system:authenticated"
@@ -62,15 +61,7 @@ def ensure_seed(path: Path) -> str:
     """Create a seed file unless it is there (mode 0600, its folder too); returns the public key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        # Written beside and then linked: nobody finds it half written, and who comes second takes what is there.
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER))
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        create_private(path, nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER))
     return load_signer(path).identity
 
 
@@ -86,9 +77,7 @@ def load_identities(path: Path) -> dict[str, Identity]:
 
 def save_identities(path: Path, identities: Mapping[str, Identity]) -> None:
     """Write the file in one step, so that a reader sees the old or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(dict(identities))))
-    temporary.replace(path)
+    write_private(path, msgspec.json.format(msgspec.json.encode(dict(identities))))
 
 
 class IdentityBook:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.bus.permissions import Permissions, client_permissions, covers, server_permissions
-from mesh.bus.port import Message
+from mesh.bus.port import WORKING, Message, Silence
 from mesh.bus.subjects import inbox_prefix
 from mesh.errors import Forbidden, Unavailable
 
@@ -174,9 +174,14 @@ class MemoryBus:
         """Send and wait for one answer."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         reply = self.new_inbox()
+        loop, limit = asyncio.get_running_loop(), asyncio.timeout(timeout)
 
         def take(message: Message) -> None:
-            if not answer.done():
+            if answer.done():
+                return
+            if message.data == WORKING:
+                limit.reschedule(loop.time() + timeout)
+            else:
                 answer.set_result(message.data)
 
         subscription = await self.subscribe(reply, take)
@@ -184,10 +189,10 @@ class MemoryBus:
         try:
             if not self._send(subject, data, reply):
                 raise Unavailable(f"nobody listens on {subject}")
-            async with asyncio.timeout(timeout):
+            async with limit:
                 return await answer
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout:g} s") from None
+            raise Silence(f"no answer on {subject} within {timeout:g} s") from None
         finally:
             del self._answers[answer]
             await subscription.unsubscribe()

@@ -10,6 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mesh.errors import Unavailable
+
+WORKING = b""
+"""In place of an answer: it takes longer, but is being worked on. Whoever is asked may say so again and again."""
+
+
+class Silence(Unavailable):
+    """Somebody listened, and neither answered nor said that he was at work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -45,8 +54,9 @@ class Bus(Protocol):
         """Send one message; raises `Unavailable` when not connected, `Forbidden` when known to be refused."""
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        """Send and wait for one answer under our own inbox; raises `Unavailable` when nobody listens or answers in
-        `timeout` seconds, `Forbidden` when the broker refuses the subject."""
+        """Send and wait for one answer under our own inbox; raises `Unavailable` when nobody listens or the connection
+        is lost, `Silence` when for `timeout` seconds there is neither answer nor `WORKING`, and `Forbidden` when the
+        broker refuses the subject."""
 
     async def subscribe(self, subject: str, handler: Callable[[Message], None], *, queue: str = "") -> Subscription:
         """Call `handler` for each message; members of one `queue` group share them. `Forbidden` when refused."""

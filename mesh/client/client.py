@@ -141,6 +141,14 @@ class Client:
             options["dryRun"] = ["All"]
         return await self._json("DELETE", resource.path(namespace, name), body=orjson.dumps(options))
 
+    async def delete_collection(self, resource: Resource, namespace: str, *, propagation: str = "") -> None:
+        """Delete all objects of a resource in a namespace."""
+        options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        path, body = resource.path(namespace), orjson.dumps(options)
+        await self.request(Request("DELETE", path, body=body, user_agent=self._user_agent))
+
     async def bind(self, namespace: str, name: str, node: str, *, uid: str = "") -> None:
         """Assign a pod to a node, once (`Conflict` when it has one already)."""
         meta = {"namespace": namespace, "name": name} | ({"uid": uid} if uid else {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import deque
 
 from prometheus_client import Counter
 
@@ -23,16 +24,26 @@ from mesh.objects.types import Object
 log = logging.getLogger(__name__)
 
 _LOST = Counter("covey_events_lost_total", "Events that were not written, by reason.", ["reason"])
-_MOST_WAITING = 1000
+MOST_WAITING = 8000
+"""Events that may wait to be written."""
+AT_ONCE = 16
+"""Objects whose Events are being written at the same time by a server."""
+
+About = tuple[str, str]
+"""The object that an Event is about: its namespace and name."""
 
 
 class EventBroadcaster:
     """Writes the Events of one process; `run` does so until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, *, at_once: int = AT_ONCE) -> None:
         self._client = client
         self._clock = clock
-        self._waiting: asyncio.Queue[Object] = asyncio.Queue(_MOST_WAITING)
+        self._at_once = at_once
+        self._waiting: dict[About, deque[Object]] = {}
+        """The Events about one object are written one after the other, so that they stay in order and are counted."""
+        self._count = 0
+        self._ready: asyncio.Queue[About] = asyncio.Queue()
         self._correlator = Correlator()
         self._number = itertools.count()
 
@@ -51,20 +62,43 @@ class EventBroadcaster:
             _LOST.labels("rate").inc()
             return
         self._correlator.combine(event, now)
-        try:
-            self._waiting.put_nowait(event)
-        except asyncio.QueueFull:
+        if self._count >= MOST_WAITING:
             _LOST.labels("queue").inc()
+            return
+        self._count += 1
+        involved = event["involvedObject"]
+        about = (involved.get("namespace", ""), involved["name"])
+        if about not in self._waiting:
+            self._waiting[about] = deque()
+            self._ready.put_nowait(about)
+        self._waiting[about].append(event)
 
     async def run(self) -> None:
-        """Write what was recorded, one after the other, until cancelled."""
-        while True:
-            event = await self._waiting.get()
-            try:
-                await self._write(event)
-            except ApiError as error:
-                _LOST.labels("refused").inc()
-                log.warning("event.lost reason=%s about=%s error=%s", event["reason"], event["involvedObject"], error)
+        """Write what was recorded, until cancelled. May be called again; what was being written then is lost."""
+        slots = asyncio.Semaphore(self._at_once)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await slots.acquire()
+                tasks.create_task(self._write_all(await self._ready.get(), slots))
+
+    async def _write_all(self, about: About, slots: asyncio.Semaphore) -> None:
+        """The Events about one object, until none waits."""
+        waiting = self._waiting[about]
+        try:
+            while waiting:
+                event = waiting.popleft()
+                self._count -= 1
+                try:
+                    await self._write(event)
+                except ApiError as error:
+                    _LOST.labels("refused").inc()
+                    log.warning(
+                        "event.lost reason=%s about=%s error=%s", event["reason"], event["involvedObject"], error
+                    )
+        finally:
+            self._count -= len(waiting)
+            del self._waiting[about]
+            slots.release()
 
     async def _write(self, event: Object) -> None:
         """Create the Event, or raise the count of the one that says the same."""

@@ -27,8 +27,9 @@ from mesh.errors import (
 from mesh.objects.kinds import EVENTS, Resource
 from mesh.objects.meta import Key, name_of
 from mesh.objects.types import Object
-from mesh.plan.actions import Action, Create, Delete, Patch, Plan, Record, Update
+from mesh.plan.actions import Action, Create, Delete, DeleteCollection, Patch, Plan, Record, Update
 from mesh.plan.controller import Failure
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,12 @@ class Result:
 
 class Executor:
     """Carries out plans; one for each controller, whose events it records. `writing` bounds the writes under way,
-    shared with the other controllers."""
+    and `turns` spreads their beginnings; both are shared with the other controllers."""
 
-    def __init__(self, client: Client, recorder: EventRecorder, writing: asyncio.Semaphore) -> None:
+    def __init__(self, client: Client, recorder: EventRecorder, writing: asyncio.Semaphore, turns: Turns) -> None:
         self._client = client
         self._writing = writing
+        self._turns = turns
         self._recorder = recorder
 
     async def execute(self, plan: Plan) -> Result:
@@ -105,6 +107,7 @@ class Executor:
         """Carry out one action; a refusal goes into `result`."""
         try:
             async with self._writing:
+                await self._turns.take()
                 await self._do(action, result)
         except ApiError as error:
             result.failed(action, error)
@@ -125,6 +128,8 @@ class Executor:
                 await self._patch(action, result)
             case Delete():
                 await self._delete(action, result)
+            case DeleteCollection():
+                await self._client.delete_collection(action.resource, action.namespace, propagation="Background")
             case Record():
                 self._recorder.record(action.about, action.type, action.reason, action.message, action.action)
 

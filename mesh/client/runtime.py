@@ -27,6 +27,7 @@ from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from mesh.plan.actions import NOTHING, Plan, Read
 from mesh.plan.controller import Caches, Controller, Failure, Observed, Watch
+from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Runtime:
         self._resync_seconds = resync_seconds
         self._loops: dict[str, _Loop] = {}
         self._writing = asyncio.Semaphore(MOST_WRITES)
+        self._turns = Turns()
 
     def add(self, controller: Controller) -> None:
         """Take a controller in, before `run`. Its caches and indexes exist from now on."""
@@ -83,7 +85,7 @@ class Runtime:
             for name, function in watch.indexes.items():
                 informer.add_index(name, function)
             caches[watch.resource] = informer
-        executor = Executor(self._client, self._events.recorder(controller.name), self._writing)
+        executor = Executor(self._client, self._events.recorder(controller.name), self._writing, self._turns)
         self._loops[controller.name] = _Loop(self, controller, caches, executor)
 
     def ring(self, controller: str, key: Key) -> None:

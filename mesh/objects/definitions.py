@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from mesh.errors import Terminal
-from mesh.objects.kinds import BUILT_IN
+from mesh.objects.kinds import BUILT_IN, REVIEWS
 from mesh.objects.types import Json, Object
 
 VERSION = "v1.36.0"
@@ -29,8 +29,6 @@ _ALSO_SERVED = (
     "io.k8s.api.policy.v1.Eviction",
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.authentication.v1.TokenRequest",
-    "io.k8s.api.authentication.v1.SelfSubjectReview",
-    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
     *(_META + kind for kind in ("DeleteOptions", "Status", "Patch", "WatchEvent", "MicroTime")),
     *(_META + kind for kind in ("APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "ListMeta")),
     "io.k8s.apimachinery.pkg.version.Info",
@@ -49,7 +47,7 @@ def definitions() -> dict[str, Object]:
     if package is None or package.origin is None:
         raise Terminal(f"the Python package {_PACKAGE} is missing: install Covey's dependencies")
     everything = orjson.loads((Path(package.origin).parent / _FILE).read_bytes())["$defs"]
-    served = {(r.group, r.version, kind) for r in BUILT_IN for kind in (r.kind, f"{r.kind}List")}
+    served = {(r.group, r.version, kind) for r in (*BUILT_IN, *REVIEWS) for kind in (r.kind, f"{r.kind}List")}
     wanted = [
         name
         for name, schema in everything.items()

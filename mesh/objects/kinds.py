@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One resource of the API: where it lives and what it is called.
+    """One resource of the API: where it lives and what it is called. There is one value for each, compared as such.
 
     `group` is empty for the core group. `subresources` lists those that are served below an object ("status", "log").
     """
@@ -77,13 +77,24 @@ BUILT_IN: tuple[Resource, ...] = (
 )  # fmt: skip
 """Every built-in resource, in the order discovery lists them within a group."""
 
+_AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
+SELF_REVIEWS = Resource(_AUTHENTICATION, "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", False)
+TOKEN_REVIEWS = Resource(_AUTHENTICATION, "v1", "TokenReview", "tokenreviews", "tokenreview", False)
+LOCAL_ACCESS_REVIEWS = Resource(
+    _AUTHORIZATION, "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview", True
+)
+SELF_ACCESS_REVIEWS = Resource(
+    _AUTHORIZATION, "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", False
+)
+RULES_REVIEWS = Resource(
+    _AUTHORIZATION, "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", False
+)
 ACCESS_REVIEWS = Resource(
-    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", False
+    _AUTHORIZATION, "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", False
+)
+REVIEWS: tuple[Resource, ...] = (
+    SELF_REVIEWS, TOKEN_REVIEWS, LOCAL_ACCESS_REVIEWS, SELF_ACCESS_REVIEWS, RULES_REVIEWS, ACCESS_REVIEWS,
 )  # fmt: skip
-SELF_REVIEWS = Resource(
-    "authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", False
-)  # fmt: skip
-REVIEWS: tuple[Resource, ...] = (SELF_REVIEWS, ACCESS_REVIEWS)
 """Questions that clients ask by creating an object, which is answered and never stored."""
 
 _BY_KIND = {(r.api_version, r.kind): r for r in BUILT_IN}

@@ -1,7 +1,8 @@
 """What controllers may ask to be done to objects: frozen values, executed by `mesh.client.executor`.
 
 Every action on an existing object names the revision or the UID it expects, so that a plan made from a stale cache is
-refused instead of undoing somebody's work. Each has a sentence for people (`str(action)`).
+refused instead of undoing somebody's work; only `DeleteCollection` names none, for whatever is there has to go. Each
+has a sentence for people (`str(action)`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,17 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteCollection:
+    """Delete all objects of a resource in a namespace, known to the plan or not; their dependents go in the background."""
+
+    resource: Resource
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"delete all {self.resource.plural} in {self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Record an Event about `about` (an object or an object reference)."""
 
@@ -91,7 +103,7 @@ class Record:
         return f"record {self.reason} about {self.about.get('kind', '')} {key_of(self.about)}: {self.message}"
 
 
-Action: TypeAlias = Create | Update | Patch | Delete | Record
+Action: TypeAlias = Create | Update | Patch | Delete | DeleteCollection | Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from netproxy.cluster import Cluster
 from netproxy.commands import run
 from netproxy.iptables.script import cleanup_script, delta_scripts
-from netproxy.iptables.state import Contents, Delta, Observed, difference, parse
+from netproxy.iptables.state import Contents, Observed, difference, parse
 from netproxy.model import Rules
+from netproxy.netfilter import NetfilterSocket
 from netproxy.plan import Changes
 
 _LOCK_SECONDS = "5"
@@ -23,38 +26,61 @@ class IptablesBackend:
         self._cluster = cluster
         self._tool = tool
         self._contents = Contents(cluster)
+        self._netfilter = NetfilterSocket()
+        self._through_nftables: bool | None = None
+        self._generation = -1
+        """nftables' generation if nobody but us has written since the last reading; each transaction adds one."""
 
     async def sync(self, rules: Rules) -> int:
         """Make the chains hold exactly `rules`, keeping what a predecessor left right."""
         wanted = Contents(self._cluster, rules)
-        delta = difference(await self._observe(), wanted, self._cluster)
-        await self._restore(delta)
+        # Counted from before reading: a foreign transaction at any moment from here on shows as a difference.
+        self._generation = self._netfilter.generation()
+        delta = difference(await self._observe(), wanted)
+        await self._restore(delta_scripts(delta))
         self._contents = wanted
         return delta.size
 
     async def apply(self, changes: Changes) -> int:
-        """Write only the chains and lines that `changes` change."""
+        """Write only the chains that `changes` change."""
         delta = self._contents.apply(changes)
-        await self._restore(delta)
+        await self._restore(delta_scripts(delta))
         return delta.size
 
     async def intact(self) -> bool:
-        """Whether our chains and their hooks are as we left them."""
-        return difference(await self._observe(), self._contents, self._cluster).size == 0
+        """Whether our chains and their hooks are as we left them. Where iptables writes to nftables, reads them only if
+        some nftables transaction happened since."""
+        generation = self._netfilter.generation()
+        if generation == self._generation and await self._is_nft():
+            return True
+        if difference(await self._observe(), self._contents).size:
+            return False
+        self._generation = generation
+        return True
 
     async def cleanup(self) -> None:
         """Remove our chains and hooks."""
-        for table, observed in (await self._observe()).items():
-            if script := "".join(cleanup_script(table, observed)):
-                await run(f"{self._tool}-restore", "--noflush", "-w", _LOCK_SECONDS, stdin=script)
+        if script := cleanup_script(await self._observe()):
+            await self._restore((script,))
         self._contents = Contents(self._cluster)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close the netlink socket; the kernel keeps the rules."""
+        self._netfilter.close()
 
-    async def _observe(self) -> dict[str, Observed]:
-        return {t: parse((await run(f"{self._tool}-save", "-t", t)).splitlines()) for t in ("nat", "filter")}
+    async def _is_nft(self) -> bool:
+        if self._through_nftables is None:
+            self._through_nftables = "nf_tables" in await run(self._tool, "--version")
+        return self._through_nftables
 
-    async def _restore(self, delta: Delta) -> None:
-        for script in delta_scripts(delta):
+    async def _observe(self) -> Observed:
+        found = Observed()
+        for table in ("nat", "filter"):
+            saved = await run(f"{self._tool}-save", "-t", table)
+            found.chains.update(parse(table, saved.splitlines()).chains)
+        return found
+
+    async def _restore(self, scripts: Iterable[str]) -> None:
+        for script in scripts:
             await run(f"{self._tool}-restore", "--noflush", "-w", _LOCK_SECONDS, stdin=script)
+            self._generation += script.count("COMMIT\n")

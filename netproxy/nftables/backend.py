@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from netproxy.cluster import Cluster
 from netproxy.commands import run
 from netproxy.model import Frontend, Rule, Rules
-from netproxy.nftables.netlink import NftNetlink
+from netproxy.netfilter import NetfilterSocket
+from netproxy.nftables.netlink import commit
 from netproxy.nftables.script import chains_script, delta_script, full_script
 from netproxy.nftables.skeleton import TABLE, version
 from netproxy.nftables.state import Contents, Delta, Observed, difference, is_whole, parse, stale_affinity
@@ -27,14 +28,14 @@ class NftablesBackend:
         self._cluster = cluster
         self._contents = Contents()
         self._sticky: dict[Frontend, Rule] = {}
-        self._netlink = NftNetlink()
+        self._netfilter = NetfilterSocket()
         self._generation = -1
         """The ruleset's generation if nobody but us has written since the last reading; each transaction adds one."""
 
     async def sync(self, rules: Rules) -> int:
         """Make the table hold exactly `rules`; adopts a predecessor's table of the same version."""
         # Counted from before reading: a foreign transaction at any moment from here on shows as a difference.
-        self._generation = self._netlink.generation()
+        self._generation = self._netfilter.generation()
         observed = await self._observe()
         wanted = Contents(rules)
         self._sticky = {f: r for f, r in rules.items() if r.affinity_seconds}
@@ -62,7 +63,7 @@ class NftablesBackend:
 
     async def intact(self) -> bool:
         """Whether the table is as we left it. Reads it only if some nftables transaction happened since."""
-        generation = self._netlink.generation()
+        generation = self._netfilter.generation()
         if generation == self._generation:
             return True
         observed = await self._observe()
@@ -78,7 +79,7 @@ class NftablesBackend:
 
     def close(self) -> None:
         """Close the netlink socket; the table stays."""
-        self._netlink.close()
+        self._netfilter.close()
 
     async def _commit(self, delta: Delta) -> int:
         """Write a difference in one transaction, apart from new chains: those are made before, and lead nowhere yet."""
@@ -89,7 +90,7 @@ class NftablesBackend:
             return delta.size
         if delta.new_chains:
             await self._nft(chains_script(self._cluster, delta.new_chains))
-        self._netlink.commit(delta)
+        commit(self._netfilter, delta)
         self._generation += 1
         return delta.size
 

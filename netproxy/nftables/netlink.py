@@ -1,27 +1,24 @@
 """Element changes as one batch of netlink messages, encoded by pyroute2: far faster than starting `nft`.
 
-pyroute2's own nftables calls are one transaction each and know no maps; its message classes do. The kernel answers a
-netlink request while it is being sent, so the socket is used without an event loop.
+pyroute2's own nftables calls are one transaction each and know no maps; its message classes do.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
-from itertools import count, groupby
+from itertools import groupby
 
-from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
 from pyroute2.netlink.nfnetlink.nftsocket import (
     NFPROTO_IPV4,
     NFT_MSG_DELCHAIN,
     NFT_MSG_DELRULE,
     NFT_MSG_DELSETELEM,
-    NFT_MSG_GETGEN,
     NFT_MSG_NEWSETELEM,
     nft_chain_msg,
     nft_rule_msg,
@@ -30,6 +27,7 @@ from pyroute2.netlink.nfnetlink.nftsocket import (
 
 from mesh.objects.types import Json
 from netproxy.backend import KernelRefused
+from netproxy.netfilter import NetfilterSocket
 from netproxy.nftables.layout import AFFINITY, SETS, Element
 from netproxy.nftables.skeleton import TABLE
 from netproxy.nftables.state import Delta
@@ -38,79 +36,38 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _ELEMENTS_PER_MESSAGE = 400
 """A list of elements is one attribute, and its length has 16 bits."""
 _VERDICTS = {"drop": 0, "jump": -3, "goto": -4}
-_REPLY_SIZE = 1 << 20
 
 
-class NftNetlink:
-    """A netlink socket to nftables in the network namespace of the calling thread."""
+def commit(netfilter: NetfilterSocket, delta: Delta) -> None:
+    """Do what `delta` says in one transaction (it must make no chains); `KernelRefused` when the kernel does not take
+    it, and then nothing of it is done."""
+    messages = list(_messages(delta))
+    first = next(netfilter.sequence)
+    data = bytearray(_encode(nfgen_msg(), _BATCH_BEGIN, 0, first, resource=NFNL_SUBSYS_NFTABLES))
+    pending = set()
+    for message, kind, flags in messages:
+        number = next(netfilter.sequence)
+        pending.add(number)
+        data += _encode(message, kind | NFNL_SUBSYS_NFTABLES << 8, flags | NLM_F_ACK, number)
+    data += _encode(nfgen_msg(), _BATCH_END, 0, next(netfilter.sequence), resource=NFNL_SUBSYS_NFTABLES)
+    netfilter.send(bytes(data))
+    _acknowledged(netfilter, pending, first)
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._socket.bind((0, 0))
-        self._socket.settimeout(5.0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-        self._sequence = count(1)
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def commit(self, delta: Delta) -> None:
-        """Do what `delta` says in one transaction (it must make no chains); `KernelRefused` when the kernel does not
-        take it, and then nothing of it is done."""
-        messages = list(_messages(delta))
-        first = next(self._sequence)
-        data = bytearray(_encode(nfgen_msg(), _BATCH_BEGIN, 0, first, resource=NFNL_SUBSYS_NFTABLES))
-        pending = set()
-        for message, kind, flags in messages:
-            sequence = next(self._sequence)
-            pending.add(sequence)
-            data += _encode(message, kind | NFNL_SUBSYS_NFTABLES << 8, flags | NLM_F_ACK, sequence)
-        data += _encode(nfgen_msg(), _BATCH_END, 0, next(self._sequence), resource=NFNL_SUBSYS_NFTABLES)
-        self._send(bytes(data))
-        self._acknowledged(pending, first)
-
-    def generation(self) -> int:
-        """The number of the ruleset's last transaction in this namespace, whoever made it."""
-        sequence = next(self._sequence)
-        self._send(_encode(nfgen_msg(), NFT_MSG_GETGEN | NFNL_SUBSYS_NFTABLES << 8, 0, sequence))
-        for kind, answered, payload in self._receive():
-            if answered == sequence and kind == NFNL_SUBSYS_NFTABLES << 8 | 15:
-                return int(struct.unpack_from(">I", payload, 8)[0])
-        raise KernelRefused("nftables: the kernel did not tell its ruleset generation")
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.send(data)
-        except OSError as error:
-            raise KernelRefused(f"nftables: cannot send to the kernel: {error.strerror}") from error
-
-    def _acknowledged(self, pending: set[int], first: int) -> None:
-        """Wait for the answer to every message; the first refusal counts, later ones follow from it."""
-        refusal = 0
-        while pending:
-            for kind, sequence, payload in self._receive():
-                if kind != 2:  # NLMSG_ERROR, which is also the acknowledgement
-                    continue
-                (code,) = struct.unpack_from("=i", payload)
-                refusal = refusal or -code
-                if sequence == first and code:  # the batch as a whole was refused: no more answers follow
-                    pending.clear()
-                pending.discard(sequence)
-        if refusal:
-            raise KernelRefused(f"nftables: {errno.errorcode.get(refusal, refusal)}: {os.strerror(refusal)}")
-
-    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
-        """(type, sequence, payload) of each message of the next datagram."""
-        try:
-            data = self._socket.recv(_REPLY_SIZE)
-        except OSError as error:
-            raise KernelRefused(f"nftables: no answer from the kernel: {error}") from error
-        offset = 0
-        while offset + 16 <= len(data):
-            length, kind, _flags, sequence = struct.unpack_from("=IHHI", data, offset)
-            yield kind, sequence, data[offset + 16 : offset + length]
-            offset += (length + 3) & ~3
+def _acknowledged(netfilter: NetfilterSocket, pending: set[int], first: int) -> None:
+    """Wait for the answer to every message; the first refusal counts, later ones follow from it."""
+    refusal = 0
+    while pending:
+        for kind, number, payload in netfilter.receive():
+            if kind != 2:  # NLMSG_ERROR, which is also the acknowledgement
+                continue
+            (code,) = struct.unpack_from("=i", payload)
+            refusal = refusal or -code
+            if number == first and code:  # the batch as a whole was refused: no more answers follow
+                pending.clear()
+            pending.discard(number)
+    if refusal:
+        raise KernelRefused(f"nftables: {errno.errorcode.get(refusal, refusal)}: {os.strerror(refusal)}")
 
 
 def _messages(delta: Delta) -> Iterator[tuple[Json, int, int]]:

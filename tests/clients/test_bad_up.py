@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.network import names
 from cli import preflight
 from mesh.errors import Terminal
-from tests.support.cluster import free_port
+from tests.support.cluster import RealCluster, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,3 +69,17 @@ def test_a_docker_that_does_not_answer(tmp_path: Path) -> None:
     gc.collect()
     assert str(caught.value).startswith(f"no Docker daemon answers at unix://{tmp_path}/docker.sock: ")
     assert "start it: systemctl start docker" in str(caught.value)
+
+
+@pytest.mark.root
+def test_a_tests_cluster_that_does_not_come_up_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests stand on: `up` fails here once the nodes are made, since its broker cannot be configured."""
+    monkeypatch.setattr("tests.support.cluster.secrets.token_hex", lambda _: f"{os.getpid():x}")
+    name = f"t{os.getpid():x}"
+    home = tmp_path / "home"
+    (home / "nats" / "nats.conf").mkdir(parents=True)
+    with pytest.raises(AssertionError, match=r"nats\.conf: Is a directory"):
+        RealCluster.up(home, 1)
+    assert not home.exists()
+    assert not Path("/run/netns", names.namespace(name, "node-1")).exists()
+    assert not Path("/sys/class/net", names.bridge(name)).exists()

@@ -6,6 +6,7 @@ import json
 import re
 import urllib.request
 
+from cli.three_way import LAST_APPLIED
 from tests.clients.test_kubectl_objects import WEB
 from tests.support.clients import Space, pod
 from tests.support.cluster import RealCluster, await_
@@ -51,12 +52,30 @@ def test_a_deployments_life(space: Space) -> None:
     assert space.covey("delete", "deploy", "web") == f'deployment.apps "web" deleted from {space.name} namespace\n'
 
 
+def test_an_annotation_that_is_not_what_apply_wrote(space: Space) -> None:
+    space.covey("create", "-f", "-", text=WEB.replace("replicas: 2", "replicas: 0"))
+    space.covey("annotate", "svc/web", "deploy/web", f"{LAST_APPLIED}=not json")
+    told = space.refused("covey", "apply", "-f", "-", text=WEB)
+    assert told.startswith(f'covey: error when creating patch for "STDIN": the annotation {LAST_APPLIED} of ')
+    space.covey("annotate", "svc/web", "deploy/web", f"{LAST_APPLIED}-")
+    assert "configured" in space.covey("apply", "-f", "-", text=WEB.replace("replicas: 2", "replicas: 0"))
+
+
 def test_tables_are_those_of_kubectl(space: Space) -> None:
     space.kubectl("create", "-f", "-", text=WEB.replace("replicas: 2", "replicas: 0"))
     ages = re.compile(r"\d+s")
     for what in (("deployments",), ("services", "-o", "wide"), ("rs", "--show-labels"), ("deploy,svc",)):
         kubectl, covey = (ages.sub("0s", run("get", *what)).split() for run in (space.kubectl, space.covey))
         assert covey == kubectl
+    names = '{range .items[*]}{.metadata.name}{"\\n"}{end}'
+    for what in (
+        ("deploy", "web", "-o", "yaml"),
+        ("deploy,svc", "-o", f"jsonpath={names}"),
+        ("svc", "-o", "custom-columns=NAME:.metadata.name,IP:.spec.clusterIP,NONE:.spec.nothing"),
+        ("svc", "--sort-by", ".metadata.name", "-o", "name"),
+        ("deploy/web", "-o", "name", "--ignore-not-found"),
+    ):
+        assert space.covey("get", *what) == space.kubectl("get", *what)
     assert space.refused("covey", "get", "pod", "none") == space.refused("kubectl", "get", "pod", "none")
 
 
@@ -97,6 +116,8 @@ def test_watching(space: Space) -> None:
         watch.line(lambda line: line.startswith("kube-root-ca.crt"))
         space.kubectl("create", "configmap", "a")
         watch.line(lambda line: line.startswith("a "))
+        space.kubectl("create", "configmap", "b")
+        watch.line(lambda line: line.startswith("b "))
 
 
 def test_nodes_and_the_cluster(cluster: RealCluster) -> None:

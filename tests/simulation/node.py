@@ -16,7 +16,8 @@ from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
 from agents.node.ports import ContainerSpec, State
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import Behaviour, FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from mesh.bus.api_client import BusTransport
 from mesh.bus.calls import CallServer
 from mesh.client.client import Client

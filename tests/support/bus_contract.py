@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from mesh.bus import subjects
-from mesh.bus.port import Bus, Message
+from mesh.bus.port import WORKING, Bus, Message, Silence
 from mesh.errors import Forbidden, Unavailable
 from tests.support.nats import eventually
 
@@ -49,6 +49,15 @@ class BusContract:
         await server.subscribe(subjects.ALL_API, echo(server, b"re: "))
         assert await a.request(subjects.api(a.identity), b"hello", timeout=5) == b"re: hello"
 
+    async def test_a_sign_of_work_is_no_answer(self, a: Bus, server: Bus) -> None:
+        async def work(reply: str) -> None:
+            for data in (WORKING, WORKING, b"done"):
+                await server.publish(reply, data)
+
+        tasks: list[asyncio.Future[None]] = []
+        await server.subscribe(subjects.ALL_API, lambda m: tasks.append(asyncio.ensure_future(work(m.reply))))
+        assert await a.request(subjects.api(a.identity), b"", timeout=5) == b"done"
+
     async def test_a_node_answers_a_server(self, a: Bus, server: Bus) -> None:
         await a.subscribe(subjects.calls(a.identity), echo(a))
         assert await server.request(subjects.calls(a.identity), b"x", timeout=5) == b"x"
@@ -59,7 +68,7 @@ class BusContract:
 
     async def test_nobody_answers(self, a: Bus, server: Bus) -> None:
         await server.subscribe(subjects.ALL_API, Heard())
-        with pytest.raises(Unavailable, match="no answer"):
+        with pytest.raises(Silence, match="no answer"):
             await a.request(subjects.api(a.identity), b"", timeout=0.05)
 
     async def test_a_queue_group_shares(self, a: Bus, server: Bus) -> None:

@@ -68,6 +68,8 @@ class ScriptedApi:
     async def connect(self, request: Request, user: User, stream: Stream) -> None:
         if request.path == "/forbidden":
             raise Forbidden('pods "x" is forbidden')
+        if request.path == "/slow":
+            await self.slow.wait()
         await _echo(stream)
 
 

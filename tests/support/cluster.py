@@ -48,10 +48,14 @@ class RealCluster:
 
     @classmethod
     def up(cls, home: Path, nodes: int, *options: str) -> RealCluster:
-        """Start one; its name, ports and address ranges collide with nobody's."""
+        """Start one; its name, ports and address ranges collide with nobody's. One that does not come up is removed."""
         cluster = cls(home, f"t{secrets.token_hex(2)}")
         ports = ("--api-port", str(free_port()), "--broker-port", str(free_port()))
-        cluster.covey("up", "--name", cluster.name, "--nodes", str(nodes), *ports, *options, within=180)
+        try:
+            cluster.covey("up", "--name", cluster.name, "--nodes", str(nodes), *ports, *options, within=180)
+        except BaseException:
+            cluster.down()
+            raise
         return cluster
 
     def down(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,10 +18,13 @@ from agents.node.fence_guard import LoopFence
 from agents.node.files import PodFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease
-from agents.node.ports import PodAddresses
+from agents.node.network_port import PodAddresses
 from agents.node.reach_simulated import DialReach
-from agents.node.runtimes.fake import FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Policy
+from agents.node.sysctls import NONE
 from mesh.api.port import Request, WatchEvent
+from mesh.bus.port import Bus
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock
@@ -100,9 +103,11 @@ class Addresses:
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
+        self.sysctls: dict[str, dict[str, str]] = {}
         self._count = 0
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NONE) -> PodAddresses:
+        self.sysctls[sandbox_id] = dict(sysctls)
         if sandbox_id not in self.given:
             self._count += 1
             self.given[sandbox_id] = f"10.64.0.{self._count}"
@@ -136,6 +141,8 @@ class NodeWorld:
         )
         self.make_cgroups: MakeCgroups = lambda _: NoCgroups()
         self.fence: LoopFence | None = None
+        self.bus: Bus | None = None
+        """None: the agent sends no heartbeats."""
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -145,7 +152,7 @@ class NodeWorld:
         informers = SharedInformers(client, random.Random(1), detect_mutations=True)
         ports = Ports(
             client=client,
-            bus=None,
+            bus=self.bus,
             runtime=self.runtime,
             network=self.network,
             files=self.files,
@@ -189,6 +196,10 @@ class NodeWorld:
     def pod(self, name: str = "p") -> Object:
         """The pod as the API shows it."""
         return self.model.get(PODS, Key("default", name))
+
+    def node(self) -> Object:
+        """The Node as the API shows it."""
+        return self.model.get(NODES, Key("", "n1"))
 
     def exists(self, name: str = "p") -> bool:
         return Key("default", name) in self.model.objects[PODS]

@@ -13,6 +13,12 @@ from typing import Final
 ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """The kernel's and Docker's names of a machine, to Debian's and Kubernetes'."""
 
+ISOLATE: Final = "isolate"
+"""The argument with which the pause program moves into a network namespace of its own, drops its capabilities and takes
+another name, in this order; what the argument says does not matter."""
+ISOLATED: Final = "sandbox"
+"""That name (/proc/PID/comm): a sandbox is one when its process is called so."""
+
 _ELF_MACHINE: Final = {"amd64": 62, "arm64": 183}
 _HEADERS: Final = 64 + 56
 _BASE: Final = 0x400000

@@ -1,8 +1,8 @@
 """`DockerRuntime`: the port `Runtime` on Docker's Engine API (20.10 and newer; Podman's Docker-compatible socket).
 
 This file is the table of contents: which request does what, and what its refusals mean to Kubernetes. The parts are
-engine.py (HTTP), translate.py (bodies and statuses), sandboxes.py, entry.py (hostname and exec), images.py, logs.py,
-processes.py. Nothing about pods' policies may enter.
+engine.py (HTTP), translate.py (bodies and statuses), sandboxes.py, containers.py, entry.py (hostname and exec),
+images.py, logs.py, processes.py. Nothing about pods' policies may enter.
 """
 
 from __future__ import annotations
@@ -10,42 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
+from agents.node.network_port import PodNetwork
 from agents.node.ports import (
     ContainerSpec,
     ContainerStatus,
     Image,
-    PodNetwork,
     RuntimeAway,
     RuntimeEvent,
     RuntimeFailure,
     RuntimeInfo,
     SandboxSpec,
     SandboxStatus,
-    State,
     Stats,
 )
 from agents.node.runtimes import namespaces, translate
 from agents.node.runtimes.claims import Claims
-from agents.node.runtimes.engine import Engine, Parameters, Refused
-from agents.node.runtimes.entry import EntryDirectory
+from agents.node.runtimes.containers import Containers
+from agents.node.runtimes.engine import Engine, Refused
 from agents.node.runtimes.images import Images
-from agents.node.runtimes.labels import HOSTNAME, KIND, KIND_CONTAINER, KIND_SANDBOX, POD_UID, Owner
+from agents.node.runtimes.labels import KIND, KIND_SANDBOX, POD_UID, Owner
 from agents.node.runtimes.logs import LogQuery, read_log
 from agents.node.runtimes.machine import lowest_oom_score_adj
 from agents.node.runtimes.processes import Attachment, ExecProcess
 from agents.node.runtimes.sandboxes import Sandboxes
-from mesh.objects.types import Json
-
-_FIRST_STEPS_SECONDS: Final = 20.0
-"""How long a started container may take to execute its command: milliseconds, on a machine that is not drowning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +60,10 @@ class DockerRuntime:
     def __init__(self, settings: DockerSettings) -> None:
         self._engine = Engine(settings.socket)
         self._owner = Owner(settings.cluster, settings.node)
-        self._entries = settings.state_dir / "entry"
-        self._entries.mkdir(parents=True, exist_ok=True, mode=0o700)
+        node = translate.Host(settings.pause_image, settings.holder, lowest_oom_score_adj())
         self._images = Images(self._engine)
-        self._node = translate.Host(settings.pause_image, settings.holder, lowest_oom_score_adj())
-        self._sandboxes = Sandboxes(self._engine, self._owner, Claims(settings.state_dir / "claims"), self._node)
-        self._ended: dict[str, ContainerStatus] = {}
-        """Statuses of ended containers: they do not change any more, and asking for each costs a request."""
+        self._sandboxes = Sandboxes(self._engine, self._owner, Claims(settings.state_dir / "claims"), node)
+        self._containers = Containers(self._engine, self._owner, settings.state_dir / "entry", node)
 
     async def info(self) -> RuntimeInfo:
         """See `Runtime.info`. A daemon that cannot serve (rootless, remapped users) is refused with a sentence."""
@@ -102,12 +92,7 @@ class DockerRuntime:
         To be called once, before the first container is created; it also clears up what a crash has left.
         """
         await self._sandboxes.keep_warm(network, count)
-        params: Parameters = {"all": 1, "filters": self._owner.filters(kind=KIND_CONTAINER)}
-        listed = await self._engine.request("GET", "/containers/json", params=params)
-        existing = {entry["Names"][0].removeprefix("/") for entry in listed}
-        for path in self._entries.iterdir():
-            if path.name not in existing:
-                EntryDirectory(path).remove()
+        await self._containers.clear_up()
 
     # Sandboxes and containers.
 
@@ -127,84 +112,25 @@ class DockerRuntime:
     async def create_container(self, spec: ContainerSpec) -> str:
         """See `Runtime.create_container`; raises CreateContainerError."""
         image = await self._images.config(spec.image)
-        command = translate.command_line(spec, image)
-        if not command:
-            raise RuntimeFailure("CreateContainerError", "Error response from daemon: No command specified")
-        name = self._owner.container_name(spec)
-        entry = EntryDirectory(self._entries / name)
-        entry.prepare(spec.hostname)
-        body = translate.container_body(self._owner, spec, image, str(entry.path), self._node)
         with self._starting():
-            try:
-                answer = await self._engine.request("POST", "/containers/create", params={"name": name}, body=body)
-            except Refused as refused:
-                if refused.status == 409:
-                    return str((await self._engine.request("GET", f"/containers/{name}/json"))["Id"])
-                entry.remove()
-                raise refused.because("CreateContainerError") from refused
-        return str(answer["Id"])
+            return await self._containers.create(spec, image)
 
     async def start_container(self, container_id: str) -> None:
         """See `Runtime.start_container`; raises RunContainerError, also when its command cannot be executed."""
-        inspected = await self._container(container_id)
-        if inspected is None:
-            raise RuntimeFailure("RunContainerError", f"No such container: {container_id}")
-        if inspected["State"]["Status"] != "created":
-            return
-        config = inspected["Config"]
-        command = config["Cmd"][0]
-        paths = translate.candidates(command, config["Env"])
-        entry = self._entry(inspected)
-        with self._starting(), entry.listening() as listener:
-            first_steps = asyncio.create_task(entry.hand_over(listener, config["Labels"][HOSTNAME], command, paths))
-            try:
-                await self._engine.request("POST", f"/containers/{container_id}/start")
-                await asyncio.wait_for(first_steps, _FIRST_STEPS_SECONDS)
-            except Refused as refused:
-                raise refused.because("RunContainerError") from refused
-            except RuntimeFailure:
-                await self._engine.request("POST", f"/containers/{container_id}/wait")  # it is ending
-                raise
-            except TimeoutError as error:
-                failure = entry.fail(f"its first process did not report within {_FIRST_STEPS_SECONDS:g} s")
-                await self._kill(container_id)
-                raise failure from error
-            finally:
-                first_steps.cancel()
-                await asyncio.gather(first_steps, return_exceptions=True)
+        with self._starting():
+            await self._containers.start(container_id)
 
     async def stop_container(self, container_id: str, *, grace_seconds: float) -> None:
         """See `Runtime.stop_container`. A second call with a shorter time shortens the first one's."""
-        try:
-            await self._engine.request(
-                "POST", f"/containers/{container_id}/stop", params={"t": math.ceil(grace_seconds)}, timeout=None
-            )
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+        await self._containers.stop(container_id, grace_seconds)
 
     async def remove_container(self, container_id: str) -> None:
         """See `Runtime.remove_container`. One that runs is refused."""
-        inspected = await self._container(container_id)
-        if inspected is None:
-            return
-        try:
-            await self._engine.request("DELETE", f"/containers/{container_id}", params={"v": 1})
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-        self._ended.pop(container_id, None)
-        self._entry(inspected).remove()
+        await self._containers.remove(container_id)
 
     async def containers(self, pod_uid: str = "") -> list[ContainerStatus]:
         """See `Runtime.containers`."""
-        selected = {"pod_uid": pod_uid} if pod_uid else {}
-        params: Parameters = {"all": 1, "filters": self._owner.filters(kind=KIND_CONTAINER, **selected)}
-        listed = await self._engine.request("GET", "/containers/json", params=params)
-        statuses = await asyncio.gather(*(self._status(entry["Id"], entry["State"]) for entry in listed))
-        if not pod_uid:
-            self._ended = {entry["Id"]: known for entry in listed if (known := self._ended.get(entry["Id"]))}
-        return [status for status in statuses if status is not None]
+        return await self._containers.all(pod_uid)
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         """See `Runtime.events`. The first says that we listen from now on, and names no pod."""
@@ -256,7 +182,7 @@ class DockerRuntime:
 
     async def attach(self, container_id: str, *, stdin: bool) -> Attachment:
         """See `Runtime.attach`; raises AttachError."""
-        inspected = await self._container(container_id)
+        inspected = await self._containers.inspect(container_id)
         if inspected is None:
             raise RuntimeFailure("AttachError", f"No such container: {container_id}")
         params = {"stream": 1, "stdin": int(stdin), "stdout": 1, "stderr": 1}
@@ -275,7 +201,7 @@ class DockerRuntime:
 
     async def dial(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """See `Runtime.dial`; raises DialError when nobody listens there."""
-        inspected = await self._container(sandbox_id)
+        inspected = await self._containers.inspect(sandbox_id)
         pid = inspected["State"]["Pid"] if inspected is not None else 0
         if not pid:
             raise RuntimeFailure("DialError", f"sandbox {sandbox_id} does not run")
@@ -310,35 +236,3 @@ class DockerRuntime:
             yield
         finally:
             self._sandboxes.starting -= 1
-
-    async def _container(self, container_id: str) -> Json:
-        """The answer of inspect, None if there is no such container."""
-        try:
-            return await self._engine.request("GET", f"/containers/{container_id}/json")
-        except Refused as refused:
-            if refused.status == 404:
-                return None
-            raise
-
-    async def _status(self, container_id: str, listed_state: str) -> ContainerStatus | None:
-        if listed_state != "exited":
-            self._ended.pop(container_id, None)
-        elif known := self._ended.get(container_id):
-            return known
-        inspected = await self._container(container_id)
-        if inspected is None:
-            return None
-        status = translate.container_status(inspected, self._entry(inspected).start_error())
-        if status.state is State.EXITED:
-            self._ended[container_id] = status
-        return status
-
-    async def _kill(self, container_id: str) -> None:
-        try:
-            await self._engine.request("POST", f"/containers/{container_id}/kill")
-        except Refused as refused:
-            if refused.status not in {404, 409}:  # gone, or ended
-                raise
-
-    def _entry(self, inspected: Json) -> EntryDirectory:
-        return EntryDirectory(self._entries / inspected["Name"].removeprefix("/"))

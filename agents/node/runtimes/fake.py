@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from agents.node.ports import (
@@ -26,54 +26,13 @@ from agents.node.ports import (
     Stats,
 )
 from agents.node.runtimes import fake_streams
+from agents.node.runtimes.fake_container import FakeContainer
+from agents.node.runtimes.fake_images import FakeImages, check_name
+from agents.node.runtimes.fake_policy import Policy
 from agents.node.runtimes.fake_streams import FakeProcess
-from agents.node.runtimes.references import InvalidReference, parse
 from mesh.clock import Clock
 
 SIGKILLED = 137
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """What one container does. Times in seconds; `runs` None means until it is stopped."""
-
-    start_delay: float = 0.0
-    runs: float | None = None
-    exit_code: int = 0
-    oom_killed: bool = False
-    start_error: str = ""
-    stop_delay: float = 0.0
-    """How long it takes after its stop signal; longer than the grace time and it is killed."""
-    stop_code: int = 0
-    ready: bool = True
-    """What an HTTP request to any of its ports is told: 200 or 503."""
-    output: bytes = b""
-    """What it writes to stdout when it starts."""
-
-
-@dataclass(slots=True)
-class Policy:
-    """What the world around the fake is like; change it while it runs to inject faults."""
-
-    behave: Callable[[ContainerSpec], Behaviour] = field(default=lambda _spec: Behaviour())
-    sandbox_delay: float = 0.0
-    pull_delay: float = 0.0
-    missing_images: frozenset[str] = frozenset()
-    """References that no registry has."""
-
-
-@dataclass(slots=True)
-class _Container:
-    spec: ContainerSpec
-    status: ContainerStatus
-    behaviour: Behaviour = field(default_factory=Behaviour)
-    log: list[tuple[datetime, int, bytes]] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    timer: asyncio.TimerHandle | None = None
-
-    def is_new(self) -> bool:
-        """Whether it has not been started yet."""
-        return self.status.state is State.CREATED
 
 
 class FakeRuntime:
@@ -86,8 +45,8 @@ class FakeRuntime:
         self._clock = clock
         self._serial = 0
         self._sandboxes: dict[str, SandboxStatus] = {}
-        self._containers: dict[str, _Container] = {}
-        self._images: dict[str, Image] = {}
+        self._containers: dict[str, FakeContainer] = {}
+        self._images = FakeImages()
         self._listeners: set[asyncio.Queue[RuntimeEvent | None]] = set()
 
     async def info(self) -> RuntimeInfo:
@@ -169,7 +128,7 @@ class FakeRuntime:
                 spec.attempt,
             ):
                 return container.status.id
-        if spec.image not in self._images:
+        if not self._images.has(spec.image):
             raise RuntimeFailure("CreateContainerError", f"No such image: {spec.image}")
         if spec.sandbox_id not in self._sandboxes:
             raise RuntimeFailure("CreateContainerError", f"No such container: {spec.sandbox_id}")
@@ -185,7 +144,7 @@ class FakeRuntime:
             created_at=self._clock.now(),
             labels=dict(spec.labels),
         )
-        self._containers[status.id] = _Container(spec, status)
+        self._containers[status.id] = FakeContainer(spec, status)
         self._ring(spec.pod_uid, status.id)
         return status.id
 
@@ -258,9 +217,7 @@ class FakeRuntime:
     async def image(self, reference: str) -> Image | None:
         """See `Runtime.image`."""
         self._check()
-        if reference in self._images:
-            return self._images[reference]
-        return self._images.get(_image_id(reference))
+        return self._images.find(reference)
 
     async def pull(
         self,
@@ -269,28 +226,19 @@ class FakeRuntime:
         credentials: Mapping[str, str] | None = None,  # noqa: ARG002 - every image is public here
     ) -> Image:
         """See `Runtime.pull`; every image exists but the policy's `missing_images`."""
-        image_id = _image_id(reference)
+        check_name(reference)
         await self._wait(self.policy.pull_delay)
-        if reference in self.policy.missing_images:
-            name = parse(reference).name
-            raise RuntimeFailure(
-                "ErrImagePull",
-                f"pull access denied for {name}, repository does not exist or may require 'docker login': "
-                "denied: requested access to the resource is denied",
-            )
-        return self._images.setdefault(image_id, Image(image_id, (str(parse(reference)),), (), 1_000_000))
+        return self._images.fetch(reference, self.policy.missing_images)
 
     async def images(self) -> list[Image]:
         """See `Runtime.images`."""
         self._check()
-        return list(self._images.values())
+        return self._images.all()
 
     async def remove_image(self, image_id: str) -> None:
         """See `Runtime.remove_image`."""
         self._check()
-        if any(container.spec.image == image_id for container in self._containers.values()):
-            raise RuntimeFailure("RuntimeError", f"conflict: unable to delete {image_id}: a container uses it")
-        self._images.pop(image_id, None)
+        self._images.remove(image_id, used={container.spec.image for container in self._containers.values()})
 
     # Streams and numbers.
 
@@ -353,36 +301,22 @@ class FakeRuntime:
             await asyncio.sleep(seconds)
             self._check()
 
-    def _get(self, container_id: str, reason: str) -> _Container:
+    def _get(self, container_id: str, reason: str) -> FakeContainer:
         self._check()
         container = self._containers.get(container_id)
         if container is None:
             raise RuntimeFailure(reason, f"No such container: {container_id}")
         return container
 
-    def _running(self, container_id: str, reason: str) -> _Container:
+    def _running(self, container_id: str, reason: str) -> FakeContainer:
         container = self._get(container_id, reason)
         if container.status.state is not State.RUNNING:
             raise RuntimeFailure(reason, f"Container {container_id} is not running")
         return container
 
-    def _end(self, container: _Container, exit_code: int, *, oom_killed: bool = False, message: str = "") -> None:
-        if container.status.state is State.EXITED or (container.status.state is State.CREATED and not message):
-            return
-        if container.timer is not None:
-            container.timer.cancel()
-        container.status = replace(
-            container.status,
-            state=State.EXITED,
-            pid=0,
-            finished_at=self._clock.now(),
-            exit_code=exit_code,
-            signal=exit_code - 128 if 128 < exit_code <= 192 else 0,
-            oom_killed=oom_killed,
-            message=message,
-        )
-        container.ended.set()
-        self._ring(container.spec.pod_uid, container.status.id)
+    def _end(self, container: FakeContainer, exit_code: int, *, oom_killed: bool = False, message: str = "") -> None:
+        if container.end(exit_code, self._clock.now(), oom_killed=oom_killed, message=message):
+            self._ring(container.spec.pod_uid, container.status.id)
 
     def _ring(self, pod_uid: str, container_id: str) -> None:
         for queue in self._listeners:
@@ -391,10 +325,3 @@ class FakeRuntime:
     def _new_id(self, kind: str) -> str:
         self._serial += 1
         return f"fake-{kind}-{self._serial}"
-
-
-def _image_id(reference: str) -> str:
-    try:
-        return f"fake:{parse(reference)}"
-    except InvalidReference as error:
-        raise RuntimeFailure("InvalidImageName", str(error)) from error

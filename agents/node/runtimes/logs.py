@@ -1,8 +1,9 @@
 """Reading a container's log, and following it over rotation and over restarts of the daemon.
 
 Docker keeps the files (json-file, 10 MiB x 5) and follows over their rotation. A reader that is slow stops reading the
-socket, the daemon waits: nobody's memory grows. When the daemon goes away while we follow, reading resumes at the last
-stamp seen; if it stays away, or the container has a TTY (no frames, so no stamps to find), `RuntimeAway` ends it.
+socket, the daemon waits: nobody's memory grows. When the daemon goes away while we follow, or its follower may have lost
+a file because we were slow (log_file.py), reading resumes at the last stamp passed on; if the daemon stays away, or the
+container has a TTY (no frames, so no stamps to find), `RuntimeAway` ends it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 from agents.node.ports import RuntimeAway, RuntimeFailure
 from agents.node.runtimes.engine import Engine, Parameters, Refused
 from agents.node.runtimes.frames import STDOUT, Demultiplexer, LogLines, joined, unix_time
+from agents.node.runtimes.log_file import LogFile
 
 _RETURN_SECONDS: Final = 30
 """How long a follower waits for a daemon that went away: a restart of dockerd takes a few seconds."""
@@ -42,10 +44,11 @@ async def read_log(engine: Engine, container_id: str, query: LogQuery) -> AsyncI
                     yield STDOUT, chunk
             return
         lines = LogLines(timestamps=query.timestamps)
+        path = inspected.get("LogPath") or ""
         attempts = 0
         while True:
             try:
-                async with aclosing(_stamped(engine, container_id, query, lines)) as pieces:
+                async with aclosing(_followed(engine, container_id, query, lines, path)) as pieces:
                     async for piece in pieces:
                         attempts = 0
                         yield piece
@@ -64,19 +67,38 @@ async def read_log(engine: Engine, container_id: str, query: LogQuery) -> AsyncI
         raise RuntimeFailure("LogError", refused.message) from refused
 
 
-async def _stamped(
-    engine: Engine, container_id: str, query: LogQuery, lines: LogLines
+async def _followed(
+    engine: Engine, container_id: str, query: LogQuery, lines: LogLines, path: str
 ) -> AsyncGenerator[tuple[int, bytes], None]:
-    """One read of a log without TTY, from `lines.since` on if something has been read before."""
+    """Reads of a log without TTY, each from `lines.since` on if something has been read before, until one comes to its
+    end. What comes when the file at `path` has been rotated away is not passed on: there may be a gap before it."""
+    while True:
+        with LogFile(path) as file:
+            chunks = _chunks(engine, container_id, query, lines.since)
+            async with aclosing(chunks):
+                demultiplexer = Demultiplexer()
+                first = True
+                async for chunk in chunks:
+                    # The first is from files that the daemon had opened together: so every read gets further.
+                    if not first and query.follow and file.left_behind():
+                        break
+                    first = False
+                    messages = [(stream, lines.message(stream, data)) for stream, data in demultiplexer.feed(chunk)]
+                    for piece in joined([message for message in messages if message[1]]):
+                        yield piece
+                else:
+                    return
+        lines.resume()
+
+
+async def _chunks(engine: Engine, container_id: str, query: LogQuery, since: str) -> AsyncGenerator[bytes, None]:
+    """One answer of the daemon, with stamps, as it comes."""
     params = dict(_parameters(query), timestamps=1)
-    if lines.since:
-        params |= {"since": unix_time(lines.since), "tail": "all"}
-    demultiplexer = Demultiplexer()
+    if since:
+        params |= {"since": unix_time(since), "tail": "all"}
     async with engine.stream("GET", f"/containers/{container_id}/logs", params=params) as content:
         while chunk := await content.readany():
-            messages = [(stream, lines.message(stream, data)) for stream, data in demultiplexer.feed(chunk)]
-            for piece in joined([message for message in messages if message[1]]):
-                yield piece
+            yield chunk
 
 
 def _parameters(query: LogQuery) -> Parameters:

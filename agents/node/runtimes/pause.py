@@ -1,23 +1,13 @@
-"""The pause image: one static program of a few hundred bytes, imported into the runtime with nothing to download.
-
-With an argument the program moves into a network namespace of its own, drops its capabilities and takes the name
-"sandbox", in this order: a sandbox is one when its process is called so.
-"""
+"""The pause image: one static program of a few hundred bytes, imported into the runtime with nothing to download."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-from typing import Final
 
 from agents.node.ports import RuntimeFailure
 from agents.node.runtimes.binaries import ARCHITECTURES, executable
 from agents.node.runtimes.engine import Engine, Refused, escaped
-
-ISOLATE: Final = "isolate"
-"""The argument; what it says does not matter."""
-ISOLATED: Final = "sandbox"
-"""What the process is called (/proc/PID/comm) when it has done so."""
 
 
 async def ensure_pause_image(engine: Engine, tag: str) -> None:

@@ -1,7 +1,8 @@
 """Sandboxes: pause containers that hold a pod's network and IPC namespaces; cold ones, and a pool of warm ones.
 
 A warm sandbox runs and is wired before any pod wants it. It serves every pod that asks for nothing but a hostname
-(which its containers get by themselves, entry.py) and settings of its network; host namespaces and other sysctls get a cold one.
+(which its containers get by themselves, entry.py) and settings of its network; what asks for the host's namespaces or for
+other sysctls gets a cold one.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from agents.node import sysctls
-from agents.node.ports import NetworkFailure, PodNetwork, RuntimeFailure, SandboxSpec, SandboxStatus, State
+from agents.node.network_port import NetworkFailure, PodNetwork
+from agents.node.ports import RuntimeFailure, SandboxSpec, SandboxStatus, State
 from agents.node.runtimes import translate
+from agents.node.runtimes.binaries import ISOLATED
 from agents.node.runtimes.claims import Claim, Claims
 from agents.node.runtimes.engine import Engine, Parameters, Refused
 from agents.node.runtimes.labels import POD_UID, SANDBOX, Owner
-from agents.node.runtimes.pause import ISOLATED, ensure_pause_image
+from agents.node.runtimes.pause import ensure_pause_image
 from mesh.errors import CoveyError
 from mesh.objects.types import Json
 
@@ -262,10 +265,16 @@ class Sandboxes:
 
 async def _isolated(sandbox: SandboxStatus) -> None:
     """Until the pause process has made its namespace: microseconds after its start."""
-    name = Path(f"/proc/{sandbox.pid}/comm")
     for _ in range(round(_ISOLATION_SECONDS / _ISOLATION_LOOK_SECONDS)):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended: it could not
-            if name.read_text().strip() == ISOLATED:
-                return
+        if _called(sandbox.pid) == ISOLATED:
+            return
         await asyncio.sleep(_ISOLATION_LOOK_SECONDS)
     raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox.id} got no network namespace of its own")
+
+
+def _called(pid: int) -> str:
+    """The name of a process; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

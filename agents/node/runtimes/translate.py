@@ -23,8 +23,8 @@ from agents.node.ports import (
     State,
     Stats,
 )
+from agents.node.runtimes.binaries import ISOLATE
 from agents.node.runtimes.labels import ATTEMPT, CONTAINER, POD_UID, SANDBOX, Owner
-from agents.node.runtimes.pause import ISOLATE
 from mesh.objects.types import Json
 
 ENTRY: Final = "/.covey"

@@ -142,6 +142,13 @@ async def test_looking(kubectl: Kubectl) -> None:
     assert 'pods "none" not found' in await kubectl.run("get", "pod", "none", code=1)
 
 
+async def test_what_one_may(kubectl: Kubectl) -> None:
+    listed = await kubectl.run("auth", "can-i", "--list")
+    assert [line.split() for line in listed.splitlines()[1:]] == [["*.*", "[]", "[]", "[*]"], ["[*]", "[]", "[*]"]]
+    assert "kubernetes-admin" in await kubectl.run("auth", "whoami")
+    assert (await kubectl.run("auth", "can-i", "delete", "pods")) == "yes\n"
+
+
 async def test_watching(kubectl: Kubectl) -> None:
     process = await kubectl.start("get", "configmaps", "-w", "-o", "name")
     assert process.stdout is not None

@@ -10,16 +10,19 @@ from pathlib import Path
 import orjson
 import pytest
 
+from controlplane.apiserver.allocation import ADDRESSES
 from controlplane.apiserver.assembly import RunningServer, start
 from mesh.api.port import Request, User
 from mesh.bus.api_client import BusTransport
 from mesh.bus.api_server import ApiServer as BusFrontEnd
 from mesh.bus.calls import NodeCaller
+from mesh.bus.connection import Connection
 from mesh.bus.streams import StreamHub
 from mesh.clock import SystemClock
+from mesh.objects.kinds import SERVICES
 from mesh.store.bucket import events_bucket, objects_bucket
 from mesh.store.jetstream import JetStreamStore
-from tests.support.apiserver import ADMIN, configuration
+from tests.support.apiserver import ADMIN, FakeNodes, configuration
 from tests.support.nats import NatsServer
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -96,3 +99,33 @@ async def test_five_hundred_creates_at_once(tmp_path: Path) -> None:
         assert set(await asyncio.gather(*map(create, range(500)))) == {201}
         listed = await server.api.handle(Request("GET", CONFIGMAPS), ADMIN)
         assert len(orjson.loads(listed.body)["items"]) == 500
+
+
+async def test_servers_that_start_together_on_an_empty_store(tmp_path: Path) -> None:
+    nats = NatsServer(tmp_path / "nats")
+    await nats.start()
+    connections = [await nats.store_connection() for _ in range(3)]
+
+    async def begin(connection: Connection, address: str) -> tuple[RunningServer, list[JetStreamStore]]:
+        stores = [JetStreamStore(connection, bucket(), SystemClock()) for bucket in (objects_bucket, events_bucket)]
+        for store in stores:
+            await store.start()
+        config = configuration(tmp_path / "pki", 6443, address)
+        return await start(config, stores[0], stores[1], FakeNodes(), https=False), stores
+
+    begun = await asyncio.gather(*(begin(c, f"192.0.2.{n}") for n, c in enumerate(connections, 1)))
+    try:
+        for server, _ in begun:
+            await server.registry.cache(SERVICES).catch_up()
+            found = {item.object["metadata"]["name"] for item in server.registry.objects(SERVICES).ordered()}
+            assert found == {"kubernetes", "kube-dns"}
+            addresses = {item.object["metadata"]["name"] for item in server.registry.objects(ADDRESSES).ordered()}
+            assert addresses == {"10.96.0.1", "10.96.0.10"}
+    finally:
+        for server, stores in begun:
+            await server.stop()
+            for store in stores:
+                await store.close()
+        for connection in connections:
+            await connection.close()
+        nats.kill()

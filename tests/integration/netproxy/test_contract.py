@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -13,12 +15,12 @@ from mesh.objects.types import Object
 from netproxy.backend import Backend
 from netproxy.cluster import Cluster
 from netproxy.conntrack import Conntrack
-from netproxy.flows import stale_flows
+from netproxy.flows import affected
 from netproxy.iptables.backend import IptablesBackend
 from netproxy.model import Frontend, NodeView, Rule, rules_of
 from netproxy.nftables.backend import NftablesBackend
 from netproxy.plan import Changes, diff
-from tests.support.service_world import ADDRESSES, World
+from tests.support.service_world import ADDRESSES, PORT, World, ip
 from tests.support.services import endpoint, service, slice_of
 
 pytestmark = pytest.mark.root
@@ -178,6 +180,64 @@ async def test_session_affinity(world: World, proxy: Proxy) -> None:
     assert await reached(world, "client", ADDRESSES["node"], NODE_PORT) == moved
 
 
+async def test_session_affinity_ends_with_its_time(world: World, proxy: Proxy) -> None:
+    sticky = service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 1}})
+    await proxy.show((sticky, [A, B, C]))
+    chosen = await world.tcp("client", IP, 80)
+    async with asyncio.timeout(30):
+        while await world.tcp("client", IP, 80) == chosen:  # noqa: ASYNC110
+            await asyncio.sleep(1.1)  # asking more often would renew the time
+
+
+async def test_host_network_backends(world: World, proxy: Proxy) -> None:
+    """Their address is the node's own: connections to it end here, also those that the node's own processes make."""
+    await world.serve("node")
+    await proxy.show((service(node_port=NODE_PORT), [endpoint(ADDRESSES["node"])]))
+    for role in ("pod-a", "node"):
+        assert (await world.tcp(role, IP, 80))[0] == "node"
+    for role in ("client", "pod-a", "node"):
+        assert (await world.tcp(role, ADDRESSES["node"], NODE_PORT))[0] == "node"
+    assert (await world.tcp("client", ADDRESSES["node"], NODE_PORT))[1] == ADDRESSES["client"]
+
+
+async def test_loopback_belongs_to_the_node(world: World, proxy: Proxy) -> None:
+    """A node port is none of 127.0.0.1, whether or not it has backends."""
+    with socket.create_server(("127.0.0.1", NODE_PORT)):
+        for endpoints in ([A], []):
+            await proxy.show((service(node_port=NODE_PORT), endpoints))
+            await (await world.connect("node", "127.0.0.1", NODE_PORT)).close()
+
+
+async def test_every_address_of_the_node_has_its_node_ports(world: World, proxy: Proxy) -> None:
+    await proxy.show((service(node_port=NODE_PORT), [A]))
+    for address in (ADDRESSES["node"], "198.51.100.1", "10.64.0.1"):
+        assert (await world.tcp("client", address, NODE_PORT))[0] == "pod-a"
+    with pytest.raises(ConnectionRefusedError):
+        await world.tcp("client", ADDRESSES["node"], NODE_PORT + 1)
+
+
+async def test_sctp_services_do_not_disturb_others(world: World, proxy: Proxy) -> None:
+    signalling = service("sctp", address="10.96.0.30", protocol="SCTP", node_port=NODE_PORT + 1)
+    for endpoints in ([], [A], [A, C], []):
+        await proxy.show((signalling, endpoints), (service(), [B]))
+        assert await proxy.backend.intact()
+        assert (await world.tcp("pod-a", IP, 80))[0] == "pod-b"
+
+
+async def test_the_nodes_own_resolver_answers_at_the_services_address(world: World, proxy: Proxy) -> None:
+    """Where the address of cluster DNS is the node's, the Service of that address is not redirected."""
+    dns = service("kube-dns", address=CLUSTER.dns_address, port=PORT)
+    await proxy.show((dns, [A]))
+    assert (await world.tcp("pod-b", CLUSTER.dns_address, PORT))[0] == "pod-a"
+    ip("address", "add", f"{CLUSTER.dns_address}/32", "dev", "lo")
+    with socket.create_server((CLUSTER.dns_address, PORT)) as resolver:
+        connection = await world.connect("pod-b", CLUSTER.dns_address, PORT)
+        accepted, peer = resolver.accept()
+        assert peer[0] == ADDRESSES["pod-b"]
+        accepted.close()
+        await connection.close()
+
+
 async def test_load_balancer_addresses_and_source_ranges(world: World, proxy: Proxy) -> None:
     balanced = service(type="LoadBalancer", externalIPs=["203.0.113.7"], loadBalancerSourceRanges=["192.0.2.0/24"])
     balanced["status"] = {"loadBalancer": {"ingress": [{"ip": "203.0.113.8"}]}}
@@ -321,14 +381,24 @@ def random_service(rng: random.Random, name: str) -> Object:
 
 async def test_udp_clients_leave_a_backend_that_is_gone(world: World, proxy: Proxy) -> None:
     """A client that keeps its source port is one flow to the kernel, and would stay with its backend for ever."""
-    conntrack = Conntrack([ADDRESSES["node"]])
+    conntrack = Conntrack(CLUSTER.service_cidrs)
     echo = service(protocol="UDP", node_port=NODE_PORT)
-    for address, port, role in ((IP, 80, "pod-b"), (ADDRESSES["node"], NODE_PORT, "client")):
-        source = 40000 + port % 1000
+    ways = ((IP, 80, "pod-b"), (ADDRESSES["node"], NODE_PORT, "client"), ("198.51.100.1", NODE_PORT, "client"))
+    for number, (address, port, role) in enumerate(ways):
         await proxy.show((echo, []))
         with pytest.raises(OSError, match="refused"):
-            await world.udp(role, address, port, source_port=source)
+            await world.udp(role, address, port, source_port=40000 + number)
         for item, pod in ((A, "pod-a"), (C, "pod-c")):
             changes = await proxy.show((echo, [item]))
-            await conntrack.forget(stale_flows(changes))
-            assert (await world.udp(role, address, port, source_port=source))[0] == pod
+            await conntrack.reconcile(proxy.rules, affected(changes))
+            assert (await world.udp(role, address, port, source_port=40000 + number))[0] == pod
+
+
+async def test_udp_flows_of_a_service_that_went_while_no_proxy_ran(world: World, proxy: Proxy) -> None:
+    conntrack = Conntrack(CLUSTER.service_cidrs)
+    await proxy.show((service(protocol="UDP"), [A]))
+    assert (await world.udp("pod-b", IP, 80, source_port=40010))[0] == "pod-a"
+    await proxy.show()
+    await conntrack.reconcile(proxy.rules)
+    with pytest.raises(ConnectionRefusedError):
+        await world.udp("pod-b", IP, 80, source_port=40010)

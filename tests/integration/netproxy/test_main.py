@@ -17,6 +17,8 @@ from mesh.config import BusConfig, ProxyConfig
 from mesh.errors import Terminal
 from mesh.objects.kinds import ENDPOINTSLICES, SERVICES
 from mesh.objects.meta import Key, thaw
+from netproxy.commands import run
+from netproxy.iptables.backend import IptablesBackend
 from netproxy.main import cluster_of, follow, make_backend
 from tests.support.api_model import ApiModel, ModelTransport
 from tests.support.nats import eventually
@@ -58,7 +60,7 @@ async def proxying(config: ProxyConfig, model: ApiModel) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables"])
 async def test_services_follow_the_api_through_restarts(world: World, mode: str) -> None:
-    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS, mode=mode)
+    config = ProxyConfig(node="node", bus=BUS, mode=mode)
     model = ApiModel()
     model.create(SERVICES, service())
     model.create(ENDPOINTSLICES, slice_of("web", [A]))
@@ -80,9 +82,37 @@ async def test_services_follow_the_api_through_restarts(world: World, mode: str)
         assert await answered_by(other)
 
 
+async def test_another_mode_takes_over_and_leaves_nothing_of_the_one_before(world: World) -> None:
+    model = ApiModel()
+    model.create(SERVICES, service())
+    model.create(ENDPOINTSLICES, slice_of("web", [A]))
+    legacy = IptablesBackend(cluster_of(ProxyConfig(node="node", bus=BUS).network), "iptables-legacy")
+    await legacy.sync({})
+    legacy.close()
+
+    async def only(mode: str) -> bool:
+        """Whether the kernel holds the rules of this mode, and of no other."""
+        tables, chains, old = await asyncio.gather(
+            run("nft", "list", "tables"), run("iptables-nft-save", "-t", "nat"), run("iptables-legacy-save")
+        )
+        return ("covey-proxy" in tables, "COVEY-" in chains, "COVEY-" in old) == (
+            mode == "nftables",
+            mode == "iptables",
+            False,
+        )
+
+    for mode in ("nftables", "iptables", "nftables"):
+        config = ProxyConfig(node="node", bus=BUS, mode=mode)
+        async with proxying(config, model):
+            await eventually(lambda mode=mode: only(mode))
+            connection = await world.connect("pod-b", "10.96.0.20", 80)
+            assert (await connection.ask())[0] == "pod-a"
+            await connection.close()
+
+
 async def test_a_flushed_table_comes_back_unasked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netproxy.proxier._CHECK_SECONDS", 0.05)
-    config = ProxyConfig(node="node", addresses=[ADDRESSES["node"]], bus=BUS)
+    config = ProxyConfig(node="node", bus=BUS)
     model = ApiModel()
     model.create(SERVICES, service())
     model.create(ENDPOINTSLICES, slice_of("web", [A]))
@@ -101,7 +131,7 @@ async def test_a_flushed_table_comes_back_unasked(world: World, monkeypatch: pyt
 
 
 def test_unknown_modes_are_refused() -> None:
-    cluster = cluster_of(ProxyConfig(node="n", addresses=[], bus=BUS).network)
+    cluster = cluster_of(ProxyConfig(node="n", bus=BUS).network)
     with pytest.raises(Terminal, match="use nftables or iptables"):
         make_backend("ipvs", cluster)
     with pytest.raises(Terminal, match="unknown proxy mode 'magic'"):

@@ -8,7 +8,7 @@ from agents.network.fake import FakePodNetwork
 from agents.network.machine import node_netns
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure
+from agents.node.network_port import NetworkFailure
 from tests.support.netlab import namespace, raised
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]

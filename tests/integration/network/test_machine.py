@@ -10,6 +10,7 @@ from agents.network import machine, names
 from agents.network.machine import existing_routes, node_netns, raise_nodes, remove_nodes
 from agents.network.ranges import choose_ranges
 from agents.network.topology import lay_out
+from mesh import netns
 from mesh.netns import machine_path
 from tests.support.netlab import pings, raised, sh, unique
 
@@ -108,6 +109,32 @@ def test_removal_leaves_nothing_and_touches_no_other_cluster():
 
 def test_removing_a_cluster_that_never_was_does_nothing():
     remove_nodes(unique("t"))
+
+
+def test_routes_of_every_kind_are_known():
+    name = unique("routes")
+    sh(f"ip netns add {name}")
+    try:
+        path = netns.path_of(name)
+        routes = (
+            "10.1.0.0/16 dev lo",
+            "blackhole 10.2.0.0/16",
+            "unreachable 10.3.0.0/16 metric 9",
+            "10.4.0.0/16 dev lo table 52",
+            "10.5.0.0/16 nexthop dev lo nexthop dev one",
+            "10.6.0.7 dev lo",
+        )
+        sh(
+            "ip link set lo up; ip link add one type bridge; ip link set one up; ip address add 10.7.0.1/24 dev one",
+            path,
+        )
+        sh("; ".join(f"ip route add {route}" for route in routes), path)
+        with netns.within(path):
+            found = set(existing_routes())
+        expected = {f"10.{i}.0.0/16" for i in range(1, 6)} | {"10.6.0.7/32", "10.7.0.0/24", "10.7.0.1/24"}
+        assert expected <= found
+    finally:
+        sh(f"ip netns delete {name}")
 
 
 def _traces(cluster: str) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from agents.network import ledger_file, names
-from agents.network.machine import node_netns
+from agents.network.machine import node_netns, raise_nodes
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
-from agents.node.ports import NetworkFailure
+from agents.node.network_port import NetworkFailure
 from mesh import netns
 from tests.support.netlab import namespace, pings, raised, sh, unique
 
@@ -66,6 +66,26 @@ async def test_attaching_twice_answers_the_same_and_changes_nothing(node, tmp_pa
             assert wiring(pod) == before
 
 
+async def test_the_pods_own_sysctls_are_set_and_restored(node, tmp_path):
+    sandbox, ttl = unique("s"), "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/conf/eth0/forwarding"
+    asked = {"net.ipv4.ip_default_ttl": "32", "net/ipv4/conf/eth0/forwarding": "1"}
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(sandbox, str(pod))
+            await pods.attach(sandbox, str(pod), asked)  # as a warm sandbox when a pod takes it
+            assert sh(ttl, pod).split() == ["32", "1"]
+            sh("echo 33 > /proc/sys/net/ipv4/ip_default_ttl", pod)
+            await pods.attach(sandbox, str(pod), asked)
+            assert sh(ttl, pod).split() == ["32", "1"]
+
+
+async def test_a_sysctl_that_the_namespace_does_not_have_is_told(node, tmp_path):
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            with pytest.raises(NetworkFailure, match="net/ipv4/nothing"):
+                await pods.attach(unique("s"), str(pod), {"net.ipv4.nothing": "1"})
+
+
 async def test_what_was_lost_inside_the_pod_is_restored_by_attaching_again(node, tmp_path):
     sandbox = unique("s")
     with namespace() as pod:
@@ -85,6 +105,19 @@ async def test_a_sandbox_with_a_new_namespace_keeps_its_address(node, tmp_path):
             assert await pods.attach(sandbox, str(new)) == first
             assert pings(node[0], new)
             assert "eth0" not in sh("ip link", old)
+
+
+async def test_pods_are_wired_anew_when_the_nodes_namespace_was_deleted_and_made_anew(node, tmp_path):
+    sandbox = unique("s")
+    address, path, topology = node
+    with namespace() as pod, path.open():  # a process of the old namespace keeps it, and its end of the pod's link
+        async with network(node, tmp_path) as pods:
+            first = await pods.attach(sandbox, str(pod))
+        sh(f"ip netns delete {path.name}")
+        raise_nodes(topology)
+        async with network(node, tmp_path) as pods:
+            assert await pods.attach(sandbox, str(pod)) == first
+            assert pings(address, pod)
 
 
 @pytest.mark.parametrize("ledger_survives", [True, False])

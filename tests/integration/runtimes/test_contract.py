@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from agents.node.ports import ContainerSpec, ContainerStatus, Runtime, RuntimeFailure, SandboxSpec, State
-from agents.node.runtimes.fake import Behaviour, FakeRuntime, Policy
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from mesh.clock import SystemClock
 from tests.support.docker import Pod, docker_runtime, drained, output, own_cluster
 

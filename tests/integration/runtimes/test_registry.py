@@ -109,19 +109,17 @@ async def test_a_reference_that_is_none(runtime: DockerRuntime) -> None:
 
 async def test_a_registry_that_goes_silent(runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "STALLED_SECONDS", 1.0)
-    asked = asyncio.Event()
-
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        while await reader.read(4096):
-            pass
-        writer.close()
-
-    server = await asyncio.start_server(listen, "127.0.0.1", 0)
-    async with server:
-        name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/some/image:1"
+    visitors: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: visitors.append(writer), "127.0.0.1", 0)
+    name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/some/image:1"
+    try:
         with pytest.raises(RuntimeFailure) as caught:
             await runtime.pull(name)
-    assert asked.is_set()
+    finally:
+        server.close()
+        for visitor in visitors:
+            visitor.close()
+        await asyncio.gather(*(visitor.wait_closed() for visitor in visitors), return_exceptions=True)
+    assert visitors, "it was asked"
     assert caught.value.reason == "ErrImagePull"
     assert caught.value.message.startswith(f'Cancel pulling image "{name}" because of no progress for 1s')

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agents.network import names
 from agents.network.machine import node_netns
-from cli.supervisor import Running, supervisor_pid
+from cli.pidfiles import Running
+from cli.supervisor import supervisor_pid
+from mesh.netns import same
 from mesh.objects.kinds import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from mesh.objects.types import Object
-from tests.support.cluster import await_
+from tests.support.cluster import await_, free_port
 from tests.support.survival.harm import await_another, kill, process
 from tests.support.survival.world import NAMESPACE, Ran, World, deployment, until
 
@@ -70,6 +74,58 @@ def test_a_killed_supervisor_takes_nothing_with_it_and_is_replaced(web: World) -
     await_another(web.cluster, "proxy-node-1", victim)
 
 
+def test_a_nodes_namespace_that_was_deleted_is_made_anew_with_everything_in_it(web: World) -> None:
+    pods = web.await_pods("web", REPLICAS)
+    node = web.node_names[0]
+    before = processes(web), containers(web, pods)
+    netns = node_netns(web.cluster.name, node)
+    subprocess.run(["ip", "netns", "delete", netns.name], check=True)
+    web.cluster.covey("up", within=120)
+    after = processes(web)
+    moved = {f"agent-{node}", f"proxy-{node}"}
+    assert {name for name, running in after.items() if running != before[0][name]} == moved
+    assert all(same(f"/proc/{after[name].pid}/ns/net", netns) for name in moved)
+    web.await_nodes_well()
+    pods = web.await_pods("web", REPLICAS)  # some elsewhere, where it took longer than a node may be silent
+    assert all(before[1].get(name, found) == found for name, found in containers(web, pods).items())
+    until(lambda: all(connects(web, n, pods) for n in web.node_names), what="every node to reach every pod")
+
+
+def connects(world: World, node: str, pods: list[Object]) -> bool:
+    """Whether each of these pods takes connections from a node."""
+    addresses = [pod["status"]["podIP"] for pod in pods]
+    code = f"import socket\nfor a in {addresses}: socket.create_connection((a, 8080), 2).close()"
+    line = ["nsenter", f"--net={node_netns(world.cluster.name, node)}", sys.executable, "-c", code]
+    return subprocess.run(line, check=False, capture_output=True).returncode == 0
+
+
+def test_another_proxy_mode_leaves_nothing_of_the_old(web: World) -> None:
+    pods = web.await_pods("web", REPLICAS)
+    before = containers(web, pods)
+    for mode, ours, other in (
+        ("iptables", ("iptables-save", "COVEY-SERVICES"), ("nft list tables", "covey-proxy")),
+        ("nftables", ("nft list tables", "covey-proxy"), ("iptables-save", "COVEY-SERVICES")),
+    ):
+        web.cluster.covey("up", "--proxy-mode", mode, within=120)
+        for node in web.node_names:
+            await_(lambda n=node, o=ours: says(web, n, *o), what=f"the rules of mode {mode} on {node}")
+            await_(lambda n=node, o=other: not says(web, n, *o), what=f"the other mode's rules to leave {node}")
+    assert containers(web, pods) == before
+
+
+def says(world: World, node: str, command: str, word: str) -> bool:
+    """Whether a command's output in a node's namespace holds this word."""
+    line = ["nsenter", f"--net={node_netns(world.cluster.name, node)}", *command.split()]
+    return word in subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+
+def test_ports_cannot_be_changed_while_the_cluster_is_up(web: World) -> None:
+    before = processes(web), written(web)
+    told = web.cluster.refused("covey", "up", "--api-port", str(free_port()))
+    assert "while it is up\n  covey down --keep-data, then covey up --api-port" in told
+    assert (processes(web), written(web)) == before
+
+
 def test_a_node_more(web: World) -> None:
     pods = web.await_pods("web", REPLICAS)
     before = processes(web), containers(web, pods)
@@ -119,8 +175,11 @@ def test_objects_are_there_again_after_down_and_up(web: World) -> None:
     nodes = {node["metadata"]["name"]: node["metadata"]["uid"] for node in web.api.list(NODES)}
     web.cluster.covey("down", "--keep-data", within=120)
     assert web.docker.containers.list(all=True, filters={"label": f"dev.covey.cluster={web.cluster.name}"}) == []
-    web.cluster.covey("up", within=120)
+    moved = free_port()
+    web.cluster.covey("up", "--api-port", str(moved), within=120)
     web.api.close()
+    del web.api
+    assert f":{moved}" in (web.cluster.home / "kubeconfig").read_text()
     assert web.api.get(CONFIGMAPS, NAMESPACE, "kept") == made
     assert {node["metadata"]["name"]: node["metadata"]["uid"] for node in web.api.list(NODES)} == nodes
     web.await_nodes_well()

@@ -11,7 +11,7 @@ from enum import Enum
 
 from agents.network import names
 from agents.network.machine import node_netns
-from cli.supervisor import Running, read_pid
+from cli.pidfiles import Running, read_pid
 from tests.support.cluster import RealCluster, await_
 
 _TABLE = "covey-test-cut"

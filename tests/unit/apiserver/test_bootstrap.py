@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from controlplane.apiserver.allocation import RESERVATIONS, Allocation
 from controlplane.apiserver.bootstrap import live_addresses, server_lease
-from mesh.store.memory import Engine
-from tests.support.apiserver import running
+from controlplane.apiserver.registry import Registry
+from mesh.clock import SystemClock
+from mesh.config import NetworkConfig
+from mesh.objects.kinds import SERVICES
+from mesh.objects.meta import uid_of
+from mesh.objects.types import Object
+from mesh.store.memory import Engine, NoFaults
+from tests.support.apiserver import Cluster, running, service
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
@@ -27,7 +40,7 @@ def test_only_servers_that_renew_are_endpoints() -> None:
 async def test_endpoints_list_all_servers(tmp_path: Path) -> None:
     engine = Engine()
     first = running(tmp_path, engine=engine, advertise="192.0.2.1")
-    second = running(tmp_path, engine=engine, advertise="192.0.2.2")
+    second = running(tmp_path, engine=engine, advertise="192.0.2.2", seed=2)
     async with first as api, second:
         found = await api.ok("GET", SLICE)
         assert [e["addresses"] for e in found["endpoints"]] == [["192.0.2.1"], ["192.0.2.2"]]
@@ -42,3 +55,73 @@ async def test_kubernetes_service_comes_back(tmp_path: Path) -> None:
     async with running(tmp_path, engine=engine) as api:
         found = await api.ok("GET", "/api/v1/namespaces/default/services/kubernetes")
         assert found["spec"]["clusterIP"] == "10.96.0.1"
+
+
+class Uneven(NoFaults):
+    """A way to the store on which every step takes another, short, time."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def delay(self, step: str) -> float:
+        del step
+        return self._rng.choice((0.0, 0.0, 0.001, 0.003))
+
+
+def reserved(registry: Registry) -> dict[str, str]:
+    """The reservations: what is reserved, and for which UID."""
+    items = (item for resource in RESERVATIONS for item in registry.objects(resource).ordered())
+    return {item.object["metadata"]["name"]: item.object["service"] for item in items}
+
+
+def held(services: Iterable[Object]) -> dict[str, str]:
+    """What it should be: the address of every Service, reserved for it."""
+    return {found["spec"]["clusterIP"]: uid_of(found) for found in services}
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_servers_that_start_together_on_an_empty_store(seed: int, tmp_path: Path) -> None:
+    engine = Engine()
+    async with AsyncExitStack() as stack:
+        starting = [
+            stack.enter_async_context(
+                running(tmp_path, engine=engine, faults=Uneven(seed * 10 + n), advertise=f"192.0.2.{n}", seed=n)
+            )
+            for n in (1, 2, 3)
+        ]
+        servers: list[Cluster] = await asyncio.gather(*starting)
+        async with asyncio.timeout(10):
+            for api in servers:
+                await api.server.registry.cache(SERVICES).catch_up()
+                listed = await api.ok("GET", "/api/v1/services")
+                assert {found["metadata"]["name"] for found in listed["items"]} == {"kubernetes", "kube-dns"}
+                assert reserved(api.server.registry) == held(listed["items"])
+
+
+async def test_a_server_that_died_before_its_service_was_there_holds_up_nobody(tmp_path: Path) -> None:
+    engine = Engine()
+    async with running(tmp_path, engine=engine) as api:
+        await api.ok("DELETE", "/api/v1/namespaces/default/services/kubernetes")
+        dying = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        never = service("kubernetes", clusterIP="10.96.0.1")
+        never["metadata"] |= {"namespace": "default", "uid": "never-came-to-be"}
+        await dying.claim(SERVICES, never, None, dry_run=False)
+    async with running(tmp_path, engine=engine) as api:
+        listed = await api.ok("GET", "/api/v1/services")
+        assert reserved(api.server.registry) == held(listed["items"])
+        assert "10.96.0.1" in held(listed["items"])
+
+
+async def test_an_address_taken_over_too_early_returns_to_the_service_that_has_it(tmp_path: Path) -> None:
+    """Two make the same Service: the second takes the first one's reservation over, and then the first is faster."""
+    async with running(tmp_path) as api:
+        registry = api.server.registry
+        other = Allocation(registry, NetworkConfig(), SystemClock(), random.Random(1))
+        made = await api.ok("POST", "/api/v1/namespaces/default/services", service("a", clusterIP="10.96.0.50"))
+        item = await registry.current(RESERVATIONS[0], "", "10.96.0.50")
+        assert item is not None
+        await registry.write(RESERVATIONS[0], {**item.object, "service": "loser"}, item.revision)
+        await other.free("loser", [(RESERVATIONS[0], "10.96.0.50")])
+        assert reserved(registry)["10.96.0.50"] == uid_of(made)
+        told = await api.refused("POST", "/api/v1/namespaces/default/services", service("b", clusterIP="10.96.0.50"))
+        assert "provided IP is already allocated" in told[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from controlplane.apiserver.deletion import AlreadyMarked, DeleteOptions, Mark, 
 from controlplane.apiserver.strategies.registry import strategy_for
 from mesh.api.port import MERGE_PATCH
 from mesh.objects.kinds import CONFIGMAPS, NAMESPACES, PODS
+from mesh.store.memory import NoFaults
 from tests.support.apiserver import pod, running
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,3 +133,41 @@ async def test_collection(tmp_path: Path) -> None:
         gone = await api.ok("DELETE", f"{url}?labelSelector=keep=false")
         assert [i["metadata"]["name"] for i in gone["items"]] == ["a", "c"]
         assert [i["metadata"]["name"] for i in (await api.ok("GET", url))["items"]] == ["b"]
+
+
+class SlowWrites(NoFaults):
+    """A store that takes its time, however many writes it has at once."""
+
+    seconds = 0.0
+
+    def delay(self, step: str) -> float:
+        return self.seconds if step == "write" else 0.0
+
+
+@pytest.mark.looptime
+async def test_a_large_collection_is_deleted_many_at_a_time(tmp_path: Path) -> None:
+    url, names = "/api/v1/namespaces/default/configmaps", [f"n{number:03}" for number in range(300)]
+    faults = SlowWrites()
+    async with running(tmp_path, faults=faults) as api:
+        for name in names:
+            await api.ok("POST", url, plain(name=name, finalizers=["a/b"] if name == "n150" else []))
+        faults.seconds = 1.0
+        began = asyncio.get_running_loop().time()
+        gone = await api.ok("DELETE", url)
+        assert asyncio.get_running_loop().time() - began < 10
+        assert [i["metadata"]["name"] for i in gone["items"]] == names
+        assert [i["metadata"]["name"] for i in (await api.ok("GET", url))["items"]] == ["n150"]
+
+
+async def test_a_failure_ends_the_deletion_of_a_collection(tmp_path: Path) -> None:
+    url = "/api/v1/namespaces/default/configmaps"
+    async with running(tmp_path) as api:
+        for number in range(300):
+            await api.ok("POST", url, plain(name=f"n{number:03}"))
+        uid = (await api.ok("GET", f"{url}/n000"))["metadata"]["uid"]
+        code, reason, message = await api.refused("DELETE", url, {"preconditions": {"uid": uid}})
+        assert (code, reason) == (409, "Conflict")
+        assert "Precondition failed: UID in precondition" in message
+        left = (await api.ok("GET", url))["items"]
+        assert 100 < len(left) < 300
+        assert left[0]["metadata"]["name"] != "n000"

@@ -52,7 +52,10 @@ async def test_log_is_the_nodes_answer(tmp_path: Path) -> None:
             "x/log?tailLines=-1",
             "invalid value '-1' for the query parameter 'tailLines': must be greater than or equal to 0",
         ),
-        ("x/log?tailLines=z", "invalid value 'z' for the query parameter 'tailLines': an integer"),
+        (
+            "x/log?tailLines=z",
+            "invalid value 'z' for the query parameter 'tailLines': strconv.ParseInt: parsing \"z\": invalid syntax",
+        ),
         ("x/exec", "you must specify at least 1 command for the container"),
         ("idle/exec?command=sh", "pod idle does not have a host assigned"),
         ("away/log", 'node "n2" cannot be called: it has no running agent (annotation covey.dev/identity)'),

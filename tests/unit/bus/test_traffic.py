@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from mesh.api.port import Request, Response, User
+from mesh.bus import envelope, subjects
+from mesh.bus.api_client import SILENCE, BusTransport
+from mesh.bus.api_server import ApiServer
 from mesh.bus.memory import MemoryBroker
-from mesh.bus.port import Bus
-from tests.support.bus_traffic import Traffic
+from mesh.bus.port import Bus, Message, Silence
+from mesh.bus.streams import StreamHub
+from tests.support.bus_traffic import ScriptedApi, Traffic
 
 
 class TestMemoryTraffic(Traffic):
@@ -25,3 +32,44 @@ class TestMemoryTraffic(Traffic):
     @pytest.fixture
     async def server(self, broker: MemoryBroker) -> Bus:
         return broker.connect("US", server=True)
+
+
+@pytest.mark.looptime
+async def test_a_request_may_take_long_while_its_server_works() -> None:
+    broker, api = MemoryBroker(), ScriptedApi()
+    server = broker.connect("US", server=True)
+    hub = StreamHub(server)
+    await hub.start()
+    served = ApiServer(server, hub, api, lambda _: User("somebody", ()))
+    await served.start()
+    transport = BusTransport(broker.connect("UA"))
+    for slow in (transport.send(Request("POST", "/slow")), transport.connect(Request("GET", "/slow"))):
+        api.slow.clear()
+        waiting = asyncio.ensure_future(slow)
+        await asyncio.sleep(100 * SILENCE)
+        assert not waiting.done()
+        api.slow.set()
+        await waiting
+    await served.close()
+    await hub.close()
+
+
+@pytest.mark.looptime
+async def test_a_server_that_vanished_is_given_up() -> None:
+    """A read is asked again, of whoever answers now; what became of a write nobody can say."""
+    broker = MemoryBroker()
+    a, server = broker.connect("UA"), broker.connect("US", server=True)
+    asked: list[Message] = []
+    tasks: list[asyncio.Future[None]] = []
+
+    def deaf_at_first(message: Message) -> None:
+        asked.append(message)
+        if len(asked) > 2:
+            answer = envelope.encode_response(Response(200, b"{}"))
+            tasks.append(asyncio.ensure_future(server.publish(message.reply, answer)))
+
+    await server.subscribe(subjects.ALL_API, deaf_at_first)
+    with pytest.raises(Silence, match="no answer to POST /x within 4 s"):
+        await BusTransport(a).send(Request("POST", "/x"))
+    assert (await BusTransport(a).send(Request("GET", "/x"))).status == 200
+    assert len(asked) == 3

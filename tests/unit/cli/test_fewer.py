@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cli.fewer import stop
 from cli.layout import Layout
-from cli.supervisor import ProcessSpec, read_pid, read_processes, write_pid, write_processes
+from cli.pidfiles import read_pid, write_pid
+from cli.supervisor import ProcessSpec, read_processes, write_processes
 
 
 def test_without_a_supervisor_only_the_named_processes_end(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from cli.preflight import check_ports
+import pytest
+
+from cli.preflight import check_docker, check_ports
 
 NOT_OURS_YET = "198.51.100.1"
 """TEST-NET-2: no machine has it."""
@@ -23,3 +25,34 @@ def test_a_port_is_checked_on_an_address_that_is_still_to_come() -> None:
         elsewhere.listen()
         port = elsewhere.getsockname()[1]
         assert list(check_ports([(NOT_OURS_YET, port, "broker")])) == []
+
+
+@pytest.mark.parametrize("url", ["tcp://198.51.100.1:2375", "ssh://somebody@elsewhere"])
+def test_a_docker_daemon_elsewhere_is_not_even_asked(url: str) -> None:
+    (finding,) = check_docker(url)
+    assert f"the Docker daemon at {url} may be another machine's" in finding.problem
+    assert "unset DOCKER_HOST" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("name=rootless", "rootless"), ("name=userns", "userns-remapped"), ("name=cgroupns", "")]
+)
+def test_a_docker_daemon_that_is_not_this_machines_root(
+    monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
+    class Client:
+        def __init__(self, **_: object) -> None:
+            """Connects to nobody."""
+
+        def info(self) -> dict[str, object]:
+            return {"SecurityOptions": ["name=seccomp,profile=builtin", option], "OSType": "linux"}
+
+        def close(self) -> None:
+            """Nothing was opened."""
+
+    url = "unix:///run/user/1000/docker.sock"
+    monkeypatch.setattr("cli.preflight.docker.DockerClient", Client)
+    monkeypatch.setenv("DOCKER_HOST", url)
+    found = [str(finding) for finding in check_docker(url)]
+    assert len(found) == bool(name)
+    assert all(f"the Docker daemon at {url} is {name}: " in text and "or unset DOCKER_HOST" in text for text in found)

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from cli.supervisor import ProcessSpec, Running, read_pid, start_time, write_processes
+import pytest
+
+from cli.pidfiles import Running, read_pid, start_time
+from cli.supervisor import LONGEST_WAIT, ProcessSpec, wait_before_start, write_processes
 
 T = TypeVar("T")
 
@@ -114,3 +117,39 @@ def test_a_program_that_is_missing_is_started_once_it_is_there(tmp_path: Path) -
             process.terminate()
             process.wait(20)
     assert start_time(found.pid) is None
+
+
+@pytest.mark.parametrize(
+    ("early_ends", "seconds"), [(0, 0.0), (1, 0.0), (2, 0.1), (3, 0.2), (5, 0.8), (1000, LONGEST_WAIT)]
+)
+def test_the_first_end_is_made_good_at_once_and_only_repeated_ones_wait(early_ends: int, seconds: float) -> None:
+    assert wait_before_start(early_ends) == seconds
+
+
+_DIES = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from cli import supervisor
+write = supervisor.write_pid
+def write_and_die(path, pid):
+    if path.name == "a.pid":
+        {written}
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(path, pid)
+supervisor.write_pid = write_and_die
+asyncio.run(supervisor.Supervisor(Path(sys.argv[1])).run())
+"""
+
+
+@pytest.mark.parametrize("written", ["pass", "write(path, pid)"], ids=["before its pid is written", "after"])
+def test_a_supervisor_killed_while_it_starts_a_process_leaves_none_behind(tmp_path: Path, written: str) -> None:
+    started = tmp_path / "started"
+    script = f"echo $$ >> {started}; exec sleep 1000"
+    write_processes(tmp_path / "run", [ProcessSpec(name="a", command=["sh", "-c", script])])
+    killed = subprocess.run(
+        [sys.executable, "-c", _DIES.format(written=written), str(tmp_path)], check=False, timeout=20
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with supervising(tmp_path):
+        pid = await_(lambda: (found := read_pid(tmp_path / "run" / "a.pid")) and started.exists() and found.pid)
+        assert started.read_text().split() == [str(pid)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.three_way import last_applied, merge, with_last_applied
+from cli.three_way import LAST_APPLIED, last_applied, merge, with_last_applied
 from mesh.objects.types import Json, Object
 
 
@@ -70,3 +70,15 @@ def test_applying_again_changes_nothing() -> None:
     remembered = last_applied(live)
     assert remembered == {**deployment(replicas=2), "metadata": {"name": "web", "annotations": {}}}
     assert merge(remembered, new, live) == live
+
+
+@pytest.mark.parametrize("text", ["not json", "3", '["a"]'])
+def test_an_annotation_that_apply_did_not_write(text: str) -> None:
+    live = {"metadata": {"name": "web", "annotations": {LAST_APPLIED: text}}}
+    with pytest.raises(ValueError, match=r"."):
+        last_applied(live)
+
+
+def test_a_merge_key_that_is_no_text_is_left_to_the_server() -> None:
+    new = pod({"name": {"a": "b"}})
+    assert merge({}, new, pod({"name": "a"})) == new

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.api.port import Request
 from mesh.client.client import Client
-from mesh.client.events import EventBroadcaster
+from mesh.client.events import MOST_WAITING, EventBroadcaster
 from mesh.clock import ManualClock
 from mesh.errors import ApiError, Forbidden
 from mesh.objects.kinds import EVENTS
@@ -35,7 +35,7 @@ class Desk:
 
     async def written(self) -> list[Object]:
         task = asyncio.create_task(self.broadcaster.run())
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -129,10 +129,25 @@ async def test_losing_events_disturbs_nobody(caplog: pytest.LogCaptureFixture) -
         return Forbidden("no events")
 
     desk.transport.fail = refuse
-    for n in range(3000):
+    for n in range(MOST_WAITING + 500):
         desk.recorder.record(pod(str(n)), "Normal", "Pulled", "x")
     assert await desk.written() == []
-    assert caplog.text.count("event.lost") == 1000
+    assert caplog.text.count("event.lost") == MOST_WAITING
+
+
+async def test_a_slow_api_gets_many_at_a_time_and_each_object_s_in_order() -> None:
+    desk = Desk()
+    desk.transport.seconds = 0.05
+    for n in range(3):
+        for name in range(50):
+            desk.recorder.record(pod(str(name)), "Normal", f"Step{n}", "x")
+            desk.recorder.record(pod(str(name)), "Normal", "Again", "y")
+    found = await desk.written()
+    assert len(found) == 50 * 4
+    for name in range(50):
+        ours = [event for event in found if event["involvedObject"]["name"] == str(name)]
+        assert [event["reason"] for event in ours] == ["Step0", "Again", "Step1", "Step2"]
+        assert ours[1]["count"] == 3
 
 
 async def test_cluster_wide_objects_have_their_events_in_default() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgpack
@@ -21,11 +21,22 @@ from tests.support.controller_cluster import LoopClock
 pytestmark = pytest.mark.looptime
 
 
+class Lagging:
+    """The leader takes what is sent to it, its own marks too, only after `seconds`."""
+
+    seconds = 0.0
+
+    def copies(self, sender: str, receiver: str, subject: str) -> Sequence[float]:
+        del sender, subject
+        return (self.seconds if receiver == "USERVER" else 0.0,)
+
+
 class World:
     """A leader that listens, and two nodes."""
 
     def __init__(self) -> None:
-        self.broker = MemoryBroker()
+        self.lag = Lagging()
+        self.broker = MemoryBroker(self.lag)
         self.nodes = ObjectCache()
         self.rung: list[str] = []
         for name in ("a", "b"):
@@ -116,6 +127,19 @@ async def test_silence_and_return_ring() -> None:
         assert world.rung == ["a", "a"]
 
 
+async def test_a_busy_leader_takes_nobody_for_silent_and_misses_nobody_who_is() -> None:
+    async with listening() as world:
+        await world.live("a", "b", seconds=15)
+        world.lag.seconds = 6.0
+        await world.live("a", seconds=10)
+        assert world.rung == ["b"]
+        assert world.heartbeats.health().is_heard("a")
+        assert world.heartbeats.health().is_silent("b")
+        world.lag.seconds = 0.0
+        await world.live("a", "b", seconds=8)
+        assert world.rung == ["b", "b"]
+
+
 async def test_nobody_is_silent_before_one_fence_time_has_passed() -> None:
     async with listening() as world:
         await asyncio.sleep(11.9)
@@ -170,5 +194,5 @@ async def test_a_proxy_is_not_believed_for_ever() -> None:
             await world.buses["UP"].publish(subjects.heartbeat("UP"), beat("a"))
             await asyncio.sleep(1)
             assert world.heartbeats.health().lacks_only_its_agent("a")
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         assert not world.heartbeats.health().lacks_only_its_agent("a")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.objects.meta import Key
 from netproxy.cluster import Cluster
 from netproxy.endpoints import Backend
-from netproxy.flows import Flow, entries_of, stale_entries, stale_flows
+from netproxy.flows import Where, affected, entries_of, stale_entries
 from netproxy.iptables import state as iptables
 from netproxy.model import Frontend, Masquerade, Refusal, Rule
 from netproxy.nftables import state as nftables
@@ -39,12 +40,13 @@ def test_the_first_of_two_services_has_a_frontend() -> None:
     assert table.rules == {}
 
 
-def test_udp_flows_of_gone_backends_are_stale() -> None:
+def test_udp_frontends_that_lose_a_backend_or_had_none_leave_flows_behind() -> None:
     both, one, none = Rule("s", (A, B)), Rule("s", (B,)), Rule("s", ())
-    assert list(stale_flows((Change(DNS, both, one), Change(WEB, both, one)))) == [Flow(DNS, A)]
-    assert list(stale_flows((Change(DNS, none, one),))) == [Flow(DNS, None)]
-    assert list(stale_flows((Change(DNS, None, one),))) == [Flow(DNS, None)]
-    assert list(stale_flows((Change(DNS, both, None),))) == [Flow(DNS, A), Flow(DNS, B)]
+    assert affected((Change(DNS, both, one), Change(WEB, both, one))) == {DNS}
+    assert affected((Change(DNS, none, one),)) == {DNS}
+    assert affected((Change(DNS, None, one),)) == {DNS}
+    assert affected((Change(DNS, both, None),)) == {DNS}
+    assert affected((Change(DNS, one, both), Change(WEB, None, both), Change(DNS, None, none))) == set()
 
 
 backends = st.lists(
@@ -104,13 +106,18 @@ def test_nftables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
 @given(st.lists(worlds(), min_size=1, max_size=5))
 def test_iptables_increments_add_up(steps: list[dict[Frontend, Rule]]) -> None:
     contents, old = iptables.Contents(CLUSTER), {}
-    chains: dict[str, tuple[str, ...]] = {}
+    kernel = dict(contents.chains)
     for new in steps:
         delta = contents.apply(diff(old, new))
-        chains = {n: r for n, r in {**chains, **delta.nat.chains}.items() if n not in delta.nat.drop}
-        whole = iptables.Contents(CLUSTER, new)
-        assert chains == whole.chains == contents.chains
-        assert contents.lines == whole.lines
+        for place in delta.drop:
+            del kernel[place]
+        for place, rules in delta.write.items():
+            assert kernel.get(place) != rules
+            kernel[place] = rules
+        assert kernel == iptables.Contents(CLUSTER, new).chains == contents.chains
+        for place, rules in kernel.items():
+            targets = {rule.rpartition(" -j ")[2] for rule in rules}
+            assert {t for t in targets if t.startswith("COVEY-")} <= {p.chain for p in kernel if p.table == place.table}
         old = new
 
 
@@ -154,13 +161,37 @@ def test_reading_a_listing() -> None:
     ]
 
 
-def test_flows_to_strangers_are_found_in_a_listing() -> None:
-    listing = [
-        "udp      17 21 src=10.64.0.9 dst=10.96.0.21 sport=4000 dport=53 src=10.64.0.2 dst=10.64.0.9 sport=8080 dport=4000 [ASSURED] mark=0 use=1",  # noqa: E501
-        "udp      17 21 src=10.64.0.9 dst=10.96.0.21 sport=4001 dport=53 [UNREPLIED] src=10.96.0.21 dst=10.64.0.9 sport=53 dport=4001 mark=0 use=1",  # noqa: E501
-        "udp      17 21 src=192.0.2.2 dst=192.0.2.1 sport=4002 dport=30053 src=10.64.9.9 dst=192.0.2.1 sport=8080 dport=5 mark=0 use=1",  # noqa: E501
-        "udp      17 21 src=10.64.0.9 dst=8.8.8.8 sport=4003 dport=30053 src=8.8.8.8 dst=10.64.0.9 sport=30053 dport=4003 mark=0 use=1",  # noqa: E501
-    ]  # fmt: skip
-    rules = {DNS: Rule("s", (A,)), Frontend("0.0.0.0", "udp", 30053): Rule("s", (A,))}
-    stale = stale_entries(entries_of(listing), rules, ["192.0.2.1"])
-    assert [e.source_port for e in stale] == [4001, 4002]
+FLOWS = entries_of(
+    f"udp      17 21 src={client} dst={asked} sport=4000 dport={port} [UNREPLIED] src={answers} dst={client} "
+    f"sport={answering} dport=4000 mark=0 use=1"
+    for client, asked, port, answers, answering in (
+        ("10.64.0.9", "10.96.0.21", 53, "10.64.0.2", 8080),  # to a backend
+        ("10.64.0.9", "10.96.0.21", 53, "10.96.0.21", 53),  # from before there was one
+        ("10.64.0.8", "10.96.0.21", 53, "10.96.0.21", 53),
+        ("192.0.2.2", "192.0.2.1", 30053, "10.64.9.9", 8080),  # to a backend that is gone
+        ("192.0.2.2", "192.0.2.1", 30054, "10.64.0.2", 8080),  # somebody else's: no such Service
+        ("10.64.0.9", "8.8.8.8", 30053, "8.8.8.8", 30053),
+        ("10.64.0.9", "10.96.0.77", 53, "10.64.0.2", 8080),  # of a Service that is gone
+        ("10.64.0.9", "10.96.0.78", 53, "10.96.0.78", 53),  # to a Service that never was
+    )
+)
+WHERE = Where(["192.0.2.1"], ["10.96.0.0/16"])
+NODE_DNS = Frontend("0.0.0.0", "udp", 30053)
+
+
+@pytest.mark.parametrize(
+    ("rules", "frontends", "stale"),
+    [
+        ({DNS: (A,), NODE_DNS: (A,)}, None, {"10.96.0.21 10.96.0.21", "192.0.2.1 10.64.9.9", "10.96.0.77 10.64.0.2"}),
+        ({DNS: (A,), NODE_DNS: (A,)}, {DNS}, {"10.96.0.21 10.96.0.21"}),
+        ({DNS: (B,)}, {DNS}, {"10.96.0.21 10.96.0.21", "10.96.0.21 10.64.0.2"}),
+        ({DNS: ()}, {DNS}, {"10.96.0.21 10.64.0.2"}),
+        ({}, {DNS, NODE_DNS}, {"10.96.0.21 10.64.0.2", "192.0.2.1 10.64.9.9"}),
+        ({DNS: (A,)}, {Frontend("10.96.0.99", "udp", 53)}, set()),
+    ],
+)
+def test_flows_to_strangers(
+    rules: dict[Frontend, tuple[Backend, ...]], frontends: set[Frontend] | None, stale: set[str]
+) -> None:
+    made = {frontend: Rule("s", backends) for frontend, backends in rules.items()}
+    assert {f"{e.address} {e.backend}" for e in stale_entries(FLOWS, made, WHERE, frontends)} == stale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -13,8 +13,7 @@ from mesh.objects.labels import Selector
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from netproxy.backend import KernelRefused
-from netproxy.flows import Flow
-from netproxy.model import NodeView, Rules
+from netproxy.model import Frontend, NodeView, Rules
 from netproxy.plan import Changes
 from netproxy.proxier import Proxier
 from tests.support.services import endpoint, service, slice_of
@@ -46,9 +45,12 @@ class Journal:
         self.refuse = 0
         self.slow = 0.0
         self.untouched = True
+        self.looks = 0
+        self.look: Callable[[], None] = lambda: None
 
     async def sync(self, rules: Rules) -> int:
         await self._call(f"sync {len(rules)}")
+        self.untouched = True
         return len(rules)
 
     async def apply(self, changes: Changes) -> int:
@@ -63,6 +65,8 @@ class Journal:
             raise KernelRefused("no")
 
     async def intact(self) -> bool:
+        self.looks += 1
+        self.look()
         return self.untouched
 
     async def cleanup(self) -> None:
@@ -74,19 +78,18 @@ class Journal:
 
 class Flows:
     def __init__(self) -> None:
-        self.forgotten: list[Flow] = []
-        self.reconciled = 0
+        self.reconciled: list[Collection[Frontend] | None] = []
 
-    async def forget(self, flows: Iterable[Flow]) -> None:
-        self.forgotten += flows
-
-    async def reconcile(self, rules: Rules) -> None:
-        self.reconciled += 1
+    async def reconcile(self, rules: Rules, frontends: Collection[Frontend] | None) -> None:
+        self.reconciled.append(frontends)
 
 
 class Guard:
+    def __init__(self) -> None:
+        self.ensured = 0
+
     async def ensure(self) -> None:
-        pass
+        self.ensured += 1
 
 
 class Setting:
@@ -94,14 +97,14 @@ class Setting:
         names = [f"s{i}" for i in range(count)]
         self.services = Held(*(service(n, address=f"10.96.0.{i}", protocol="UDP") for i, n in enumerate(names)))
         self.slices = Held(*(slice_of(n, [endpoint("10.64.0.2")], protocol="UDP") for n in names))
-        self.journal, self.flows = Journal(), Flows()
+        self.journal, self.flows, self.guard, self.clock = Journal(), Flows(), Guard(), ManualClock()
         self.proxier = Proxier(
             services=self.services,
             slices=self.slices,
             backend=self.journal,
             flows=self.flows,
-            guard=Guard(),
-            clock=ManualClock(),
+            guard=self.guard,
+            clock=self.clock,
         )
 
     def move(self, name: str, address: str) -> None:
@@ -132,7 +135,7 @@ async def test_the_first_change_goes_at_once_and_a_burst_together() -> None:
         setting.move("s2", "10.64.0.4")
         await asyncio.sleep(3)
         assert setting.journal.calls == ["sync 3", "apply 1", "apply 2"]
-        assert len(setting.flows.forgotten) == 3
+        assert [len(frontends or ()) for frontends in setting.flows.reconciled] == [0, 1, 2]
 
 
 async def test_a_doorbell_without_a_change_writes_nothing() -> None:
@@ -166,20 +169,42 @@ async def test_a_full_sync_reconciles_all_flows() -> None:
     setting = Setting()
     with setting.running():
         await asyncio.sleep(0.1)
-        assert (setting.flows.reconciled, setting.flows.forgotten) == (1, [])
+        assert setting.flows.reconciled == [None]
         setting.journal.refuse = 1
         setting.move("s0", "10.64.0.3")
         await asyncio.sleep(2)
-        assert setting.flows.reconciled == 2
+        assert setting.flows.reconciled == [None, None]
 
 
 async def test_foreign_changes_are_found_and_undone() -> None:
     setting = Setting()
     with setting.running():
         await asyncio.sleep(0.1)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3"], 1)
         setting.journal.untouched = False
-        await asyncio.sleep(10.5)
+        await asyncio.sleep(1.5)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3", "sync 3"], 2)
+        await asyncio.sleep(5)
         assert setting.journal.calls == ["sync 3", "sync 3"]
+
+
+async def test_foreign_changes_are_found_while_services_change_all_the_time() -> None:
+    setting = Setting()
+    with setting.running():
+        await asyncio.sleep(0.1)
+        setting.journal.untouched = False
+        for number in range(20):
+            setting.move("s0", f"10.64.0.{3 + number}")
+            await asyncio.sleep(0.1)
+        assert setting.journal.calls.count("sync 3") == 2
+
+
+async def test_looking_takes_a_small_share_of_the_time() -> None:
+    setting = Setting()
+    setting.journal.look = lambda: setting.clock.advance(3.0)
+    with setting.running():
+        await asyncio.sleep(300)
+        assert setting.journal.looks == 2
 
 
 async def test_a_new_zone_concerns_every_service() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.node.ports import State
-from agents.node.runtimes.fake import Behaviour, Policy
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from mesh.objects.kinds import LEASES, NODES
 from mesh.objects.meta import Key
 from tests.support.node_world import conditions, make_pod, node_world, state_of

@@ -14,8 +14,10 @@ import pytest
 
 from agents.node.checkpoints import Checkpoint, DiskCheckpoints, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
-from agents.node.ports import ContainerStatus, NetworkFailure, SandboxSpec, State
-from agents.node.runtimes.fake import Behaviour, FakeRuntime, Policy
+from agents.node.network_port import NetworkFailure
+from agents.node.ports import ContainerStatus, SandboxSpec, State
+from agents.node.runtimes.fake import FakeRuntime
+from agents.node.runtimes.fake_policy import Behaviour, Policy
 from agents.node.termination_message import last_words
 from mesh.api.port import Request, WatchEvent
 from mesh.objects.kinds import PODS, SECRETS, SERVICES

@@ -1,0 +1,60 @@
+"""Writing a file that must not be lost, not be seen half, and not be read by others: keys, seeds, identities, plans."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace the file in one step, on the disk when this returns. Its mode is 0600 from the first byte on; who owned
+    the file before owns it after (under sudo, the user who called). Raises OSError, and then the old file is whole."""
+    with _draft(path, data) as draft:
+        with contextlib.suppress(FileNotFoundError):
+            before = path.stat()
+            if os.geteuid() == 0:
+                os.chown(draft, before.st_uid, before.st_gid)
+        draft.replace(path)
+    sync_directory(path.parent)
+
+
+def update_private(path: Path, data: bytes) -> bool:
+    """As `write_private`, unless the file holds the data already; returns whether it had to be written."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return False
+    write_private(path, data)
+    return True
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """As `write_private`, but a file that is there stays: of several who create it at once, one does."""
+    with _draft(path, data) as draft, contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """See to it that the names in the directory outlive a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, data: bytes) -> Iterator[Path]:
+    """The data in a file beside `path`, on the disk; gone afterwards unless it took its place."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""Everybody gets a turn, in order, and others have theirs in between."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+from mesh.turns import AT_ONCE, Turns
+
+
+async def test_a_burst_leaves_room_for_others() -> None:
+    turns, begun, seen = Turns(), list[int](), list[int]()
+
+    async def work(number: int) -> None:
+        await turns.take()
+        begun.append(number)
+
+    async def somebody_else() -> None:
+        while len(begun) < 50:
+            seen.append(len(begun))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(number) for number in range(50)), somebody_else())
+    assert begun == list(range(50))
+    assert max(after - before for before, after in pairwise(seen)) <= AT_ONCE
+
+
+async def test_who_gave_up_costs_nobody_his_turn() -> None:
+    turns = Turns()
+    tasks = [asyncio.create_task(turns.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [task.cancelled() for task in tasks] == [True, False, False]
+    await turns.take()
