@@ -97,7 +97,7 @@ class Connection:
         self._name = name
         self._client: _Client | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._up = asyncio.Event()
+        self._up, self._down = asyncio.Event(), asyncio.Event()
         self._failure = "not tried yet"
         self._subscriptions: list[Subscribed] = []
         self._listeners: list[Callable[[bool], None]] = []
@@ -141,6 +141,11 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self._up.wait()
+                if not self.connected:
+                    # nats-py knows of a loss before we do. Who was told so at once, and asked again at once, would take
+                    # the turn in which we are to learn of it, and wait for ever.
+                    await self._down.wait()
+                    await self._up.wait()
         except TimeoutError:
             pass
         return self.connected
@@ -297,6 +302,7 @@ class Connection:
             for subscription in missing:
                 await subscription.attach(client)
         self._client = client
+        self._down.clear()
         self._up.set()
         log.info("connected to the broker", extra={"identity": self.identity})
         self._tell(up=True)
@@ -308,6 +314,7 @@ class Connection:
             return
         self._client = None
         self._up.clear()
+        self._down.set()
         log.warning("connection to the broker lost", extra={"identity": self.identity, "error": self._failure})
         for subject, future in list(self._waiting.values()):
             if not future.done():
