@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cli import process
-from mesh.errors import ApiError, Terminal
+from mesh.errors import ApiError, CoveyError, Terminal
 
 app = typer.Typer(
     name="covey",
@@ -100,7 +100,11 @@ def up(
         proxy_mode=proxy_mode,
         docker_socket=docker_socket,
     )
-    cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
+    try:
+        cluster = up(Layout(home()), wanted, lambda text: typer.echo(f"  {text}"))
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; covey up goes on from here, covey down removes what is there", err=True)
+        raise
     typer.echo(f"cluster {cluster.name} is up: {len(cluster.nodes)} nodes Ready")
 
 
@@ -161,7 +165,14 @@ def _register_verbs() -> None:
 
 
 def main() -> None:
-    """The console entry point."""
+    """The console entry point. A Ctrl-C ends it at any time with status 130, as a shell would expect it."""
+    try:
+        _main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _main() -> None:
     _open_outputs()
     _register_verbs()
     if "COVEY_LOG" not in os.environ:  # a user reads sentences; processes configure their own log
@@ -171,12 +182,12 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()  # here, where a failure can still be told
-    except Terminal as error:
-        sys.exit(f"covey: {error}")
     except ApiError as error:
         from cli.session import sentence
 
         sys.exit(sentence(error))
+    except CoveyError as error:
+        sys.exit(f"covey: {error}")
     except BrokenPipeError:  # whoever read our output (head, less) has had enough
         _discard_output()
         sys.exit(0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
 import termios
+import threading
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import orjson
@@ -69,7 +71,7 @@ async def _attached(
     session: Session, pod: Object, subresource: str, given: list[tuple[str, str]], stdin: bool, terminal: bool
 ) -> int:
     """Run an attached session to its end; returns the exit code."""
-    if terminal and not sys.stdin.isatty():
+    if terminal and not (sys.stdin and sys.stdin.isatty()):
         warn("Unable to use a TTY - input is not a terminal or the right kind of file")
         terminal = False
     given += [("stdin", "true")] if stdin else []
@@ -116,11 +118,26 @@ def _exit_code(status: Object) -> int:
 
 async def _feed(stream: Stream) -> None:
     """Pass our standard input on, and its end."""
+    chunks: asyncio.Queue[bytes] = asyncio.Queue()
+    wanted = threading.Semaphore(1)
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while data := await reader.read(CHUNK):
+
+    def read() -> None:
+        """Files cannot be polled, and a terminal made non-blocking would be so for our output too: hence a thread. The
+        process does not wait for it: nobody may ever type the next character."""
+        data = b"anything"
+        while data and wanted.acquire():
+            try:
+                data = os.read(0, CHUNK)
+            except OSError:  # closed by who started us (<&-), or its terminal has gone
+                data = b""
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(chunks.put_nowait, data)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    while data := await chunks.get():
         await stream.send(STDIN, data)
+        wanted.release()
     await stream.send(CLOSE, bytes([STDIN]))
 
 
