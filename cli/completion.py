@@ -62,9 +62,15 @@ def _names_of(ctx: typer.Context, word: str) -> list[str]:
 
 def _names(ctx: typer.Context, resource: Resource) -> list[str]:
     try:
-        return asyncio.run(_fetched(resource, str(ctx.params.get("namespace") or "")))
+        return asyncio.run(_fetched(resource, _namespace(ctx)))
     except (CoveyError, OSError, TimeoutError):  # no cluster, or not now
         return []
+
+
+def _namespace(ctx: typer.Context) -> str:
+    """The one given after the verb, or before it."""
+    above = ctx.find_root()
+    return str(ctx.params.get("namespace") or above.params.get("namespace") or "")
 
 
 async def _fetched(resource: Resource, namespace: str) -> list[str]:

@@ -28,6 +28,7 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 HASH = "pod-template-hash"
 
 app = typer.Typer(no_args_is_help=True, help="Follow and steer the rollout of a Deployment.")
+app.callback()(options.before_the_verb)
 One = Annotated[list[str], typer.Argument(metavar="deployment/NAME", autocompletion=completion.deployments)]
 
 

@@ -105,6 +105,16 @@ def test_ctrl_c_is_status_130_and_says_nothing(tmp_path: Path) -> None:
     assert (process.returncode, told) == (130, ("", ""))
 
 
+def test_ctrl_c_while_the_command_is_being_loaded(tmp_path: Path) -> None:
+    code = "import signal, sys\nclass Interrupts:\n    def find_spec(self, name, path=None, target=None):\n"
+    code += "        if name == 'cli.verbs':\n            signal.raise_signal(signal.SIGINT)\n"
+    code += "sys.meta_path.insert(0, Interrupts())\nfrom cli.main import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_of_two_who_change_a_cluster_one_is_told_to_wait(tmp_path: Path) -> None:
     save_cluster(Layout(tmp_path), CLUSTER)
     with Layout(tmp_path).locked():
