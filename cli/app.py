@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -130,21 +131,35 @@ def quickstart() -> None:
 def register_verbs() -> None:
     """Verbs live in files of their own. Typer needs the functions to know their options, so they are imported here; what
     they need beyond that (NATS, the kernel) they import when they run."""
-    from cli.verbs import about, apply, change, create, delete, describe, drain, get, logs, port_forward, rollout
+    from cli.verbs import (
+        about,
+        apply,
+        change,
+        create,
+        create_data,
+        create_service,
+        delete,
+        describe,
+        drain,
+        get,
+        logs,
+        port_forward,
+        rollout,
+    )
     from cli.verbs import exec as exec_verbs
+    from cli.verbs import run as run_verb
 
     objects, pods, cluster = "Objects", "Pods", "Cluster"
     for name, function, panel in (
         ("get", get.get, objects),
         ("describe", describe.describe_verb, objects),
         ("apply", apply.apply, objects),
-        ("create", create.create, objects),
         ("delete", delete.delete, objects),
         ("scale", change.scale, objects),
         ("label", change.label, objects),
         ("annotate", change.annotate, objects),
         ("events", about.events, objects),
-        ("run", create.run_pod, pods),
+        ("run", run_verb.run_pod, pods),
         ("logs", logs.logs, pods),
         ("exec", exec_verbs.exec_in, pods),
         ("attach", exec_verbs.attach, pods),
@@ -156,4 +171,18 @@ def register_verbs() -> None:
         ("kubeconfig", about.kubeconfig, cluster),
     ):
         app.command(name, rich_help_panel=panel)(function)
+    creating = typer.Typer(invoke_without_command=True, callback=create.create)
+    kinds: tuple[tuple[str, str, Callable[..., None]], ...] = (
+        ("namespace", "ns", create.create_namespace),
+        ("deployment", "deploy", create.create_deployment),
+        ("configmap", "cm", create_data.create_config_map),
+        ("serviceaccount", "sa", create.create_service_account),
+    )
+    for kind, short, making in kinds:
+        creating.command(kind)(making)
+        creating.command(short, hidden=True)(making)
+    creating.add_typer(create_data.app, name="secret")
+    creating.add_typer(create_service.app, name="service")
+    creating.add_typer(create_service.app, name="svc", hidden=True)
+    app.add_typer(creating, name="create", rich_help_panel=objects)
     app.add_typer(rollout.app, name="rollout", rich_help_panel=objects)

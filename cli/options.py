@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -19,8 +18,17 @@ def duration(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def inherited(ctx: typer.Context, option: typer.CallbackParam, value: str) -> str:
+    """What was given before the verb (after `covey`, `covey create`) holds for the verb, unless it has its own."""
+    above = ctx.parent.params.get(option.name) if ctx.parent and option.name else None
+    return above if above and value == option.default else value
+
+
 Namespace: TypeAlias = Annotated[
-    str, typer.Option("--namespace", "-n", help="Namespace to use.", autocompletion=completion.namespaces)
+    str,
+    typer.Option(
+        "--namespace", "-n", help="Namespace to use.", autocompletion=completion.namespaces, callback=inherited
+    ),
 ]
 AllNamespaces: TypeAlias = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in every namespace.")]
 Selector: TypeAlias = Annotated[str, typer.Option("--selector", "-l", help="Label selector: app=web,tier!=db.")]
@@ -32,13 +40,19 @@ Files: TypeAlias = Annotated[
 ]
 Recursive: TypeAlias = Annotated[bool, typer.Option("--recursive", "-R", help="Go into folders below folders.")]
 Output: TypeAlias = Annotated[
-    str, typer.Option("--output", "-o", help="wide, json, yaml, name, jsonpath={...} or custom-columns=NAME:.path,...")
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="wide, json, yaml, name, jsonpath={...} or custom-columns=NAME:.path,...",
+        callback=inherited,
+    ),
 ]
 IgnoreNotFound: TypeAlias = Annotated[
     bool, typer.Option("--ignore-not-found", help="An object that is not there is no error.")
 ]
 DryRun: TypeAlias = Annotated[
-    str, typer.Option("--dry-run", help="none, client (send nothing) or server (check only).")
+    str, typer.Option("--dry-run", help="none, client (send nothing) or server (check only).", callback=inherited)
 ]
 Timeout: TypeAlias = Annotated[
     float,
@@ -49,13 +63,5 @@ Words: TypeAlias = Annotated[
 ]
 
 
-def before_the_verb(ctx: typer.Context, namespace: Namespace = "") -> None:
+def before_the_verb(namespace: Namespace = "") -> None:
     """Take --namespace also before the verb, as kubectl does: `covey -n shop get pods`."""
-    if namespace and hasattr(ctx.command, "commands"):
-        ctx.default_map = _everywhere(ctx.command.commands, namespace)
-
-
-def _everywhere(commands: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    """The namespace as the default of every command below, whatever it says itself."""
-    below = {name: _everywhere(getattr(command, "commands", {}), namespace) for name, command in commands.items()}
-    return {"namespace": namespace, **below}
