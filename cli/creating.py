@@ -27,19 +27,31 @@ def manifest(resource: Resource, name: str, *, labels: dict[str, str] | None = N
     return Manifest(obj, resource, "create")
 
 
-async def create_one(session: Session, manifest: Manifest, dry_run: str, output: str, *, quiet: bool = False) -> Object:
-    """Create an object, in the session's namespace unless it names one, and say so; returns it as it was made."""
-    obj, resource = manifest.object, manifest.resource
-    if resource.namespaced:
-        obj["metadata"].setdefault("namespace", session.namespace)
-    made = obj
-    if dry_run != "client":
-        made = await session.client.create(resource, obj, dry_run=dry_run == "server", strict=True)
-    if output:
-        print_objects([made], output, [resource], single=True)
-    elif not quiet:
-        say(f"{Target(resource, made['metadata']['name'])} created{DRY_RUNS[dry_run]}")
-    return made
+class Creator:
+    """Creates objects in one session, and says so or prints them."""
+
+    def __init__(self, session: Session, dry_run: str, output: str) -> None:
+        self._session = session
+        self._dry_run = dry_run
+        self._output = output
+        self._printed = 0
+
+    async def create(self, manifest: Manifest, *, quiet: bool = False) -> Object:
+        """Create an object, in the session's namespace unless it names one; returns it as it was made."""
+        obj, resource = manifest.object, manifest.resource
+        if resource.namespaced:
+            obj["metadata"].setdefault("namespace", self._session.namespace)
+        made = obj
+        if self._dry_run != "client":
+            made = await self._session.client.create(resource, obj, dry_run=self._dry_run == "server", strict=True)
+        if self._output:
+            if self._printed and self._output == "yaml":
+                say("---")
+            print_objects([made], self._output, [resource], single=True, headers=not self._printed)
+            self._printed += 1
+        elif not quiet:
+            say(f"{Target(resource, made['metadata']['name'])} created{DRY_RUNS[self._dry_run]}")
+        return made
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -10,10 +10,10 @@ from cli import completion
 from cli.durations import parse_duration
 
 
-def duration(text: str) -> float:
-    """Seconds of an option like --timeout 1m30s."""
+def duration(text: str | float) -> float:
+    """Seconds of an option like --timeout 1m30s; an option's default comes as it is."""
     try:
-        return parse_duration(str(text))
+        return parse_duration(text) if isinstance(text, str) else text
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -48,6 +48,7 @@ Output: TypeAlias = Annotated[
         callback=inherited,
     ),
 ]
+NoHeaders: TypeAlias = Annotated[bool, typer.Option("--no-headers", help="Leave out the line of column names.")]
 IgnoreNotFound: TypeAlias = Annotated[
     bool, typer.Option("--ignore-not-found", help="An object that is not there is no error.")
 ]

@@ -35,6 +35,10 @@ async def converse(
     given += [("stdin", "true")] if stdin else []
     given += [("tty", "true")] if terminal else [("stderr", "true")]
     given += [("stdout", "true")]
+    if stdin and subresource == "attach":
+        warn("All commands and output from this session will be recorded in container logs, including credentials and "
+             "sensitive information passed through the command prompt.")  # fmt: skip
+        warn("If you don't see a command prompt, try pressing enter.")
     name, where = name_of(pod), namespace_of(pod)
     stream = await session.client.connect(PODS, name, where, subresource, tuple(given))
     with _raw_terminal(terminal):

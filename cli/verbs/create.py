@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import options
-from cli.creating import check_dry_run, create_one, manifest
+from cli.creating import Creator, check_dry_run, manifest
 from cli.manifests import Manifest, read_manifests
 from cli.printing import check_format
 from cli.session import Session, run
@@ -42,8 +42,9 @@ def make(manifests: list[Manifest], namespace: str, dry_run: str, output: str) -
     check_dry_run(dry_run)
 
     async def command(session: Session) -> None:
+        creator = Creator(session, dry_run, output)
         for each in manifests:
-            await create_one(session, each, dry_run, output)
+            await creator.create(each)
 
     run(command, namespace)
 

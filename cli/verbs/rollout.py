@@ -5,6 +5,7 @@ Revisions are ReplicaSets that the Deployment owns, numbered by the annotation `
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -37,12 +38,17 @@ def status(
     words: One,
     namespace: options.Namespace = "",
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait until the rollout is over.")] = True,
+    timeout: options.Timeout = 0,
 ) -> None:
     """Wait for a rollout to finish, saying how far it is."""
 
     async def command(session: Session) -> None:
         target = _deployment(words)
-        await follow(session, target, watch=watch)
+        try:
+            async with asyncio.timeout(timeout or None):
+                await follow(session, target, watch=watch)
+        except TimeoutError:
+            raise Terminal("timed out waiting for the condition") from None
 
     run(command, namespace)
 

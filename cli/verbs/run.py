@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import options
-from cli.creating import check_dry_run, create_one, manifest, pair
+from cli.creating import Creator, check_dry_run, manifest, pair
 from cli.printing import check_format, say, warn
 from cli.session import Session, run
 from cli.streams import converse
@@ -77,9 +77,10 @@ def run_pod(
     service_spec = {"selector": chosen, "ports": [{"protocol": "TCP", "port": port, "targetPort": port}]}
 
     async def command(session: Session) -> int:
+        creator = Creator(session, dry_run, output)
+        made = await creator.create(pod, quiet=attach)
         if expose:
-            await create_one(session, manifest(SERVICES, name, spec=service_spec), dry_run, output)
-        made = await create_one(session, pod, dry_run, output, quiet=attach)
+            await creator.create(manifest(SERVICES, name, spec=service_spec))
         if not attach:
             return 0
         try:
@@ -113,12 +114,10 @@ async def _attended(session: Session, made: Object, *, stdin: bool, terminal: bo
             pod = await await_object(session, PODS, name, session.namespace, _can_be_attached)
     except TimeoutError:
         raise Terminal("timed out waiting for the condition") from None
-    if (pod.get("status") or {}).get("phase") in _ENDED:
-        log = Request("GET", PODS.path(session.namespace, name, "log"), (("container", container),))
-        sys.stdout.buffer.write((await session.client.request(log)).body)
-    else:
-        if stdin:
-            warn("If you don't see a command prompt, try pressing enter.")
+    log = Request("GET", PODS.path(session.namespace, name, "log"), (("container", container),))
+    sys.stdout.buffer.write((await session.client.request(log)).body)  # what it wrote before we could attach
+    sys.stdout.buffer.flush()
+    if not _has_ended(pod):
         await converse(session, pod, "attach", [("container", container)], stdin=stdin, terminal=terminal)
     if made["spec"].get("restartPolicy") != "Never":
         again = " -i" * stdin + " -t" * terminal
