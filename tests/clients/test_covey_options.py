@@ -59,10 +59,15 @@ def test_logs_of_many(space: Space) -> None:
     space.running("one")
     space.running("two")
     both(space, "logs", "one", "a")
-    both(space, "logs", "one", "--all-containers")
-    both(space, "logs", "one", "--all-containers", "--prefix", "--tail", "2")
-    both(space, "logs", "-l", "app=talk", "-c", "a")  # the last ten of each
-    both(space, "logs", "-l", "app=talk", "--all-containers", "--prefix", "--tail=-1")
+    for several in (
+        ("one", "--all-containers"),
+        ("one", "--all-containers", "--prefix", "--tail", "2"),
+        ("-l", "app=talk", "-c", "a"),  # the last ten of each
+        ("-l", "app=talk", "--all-containers", "--prefix", "--tail=-1"),
+    ):  # kubectl shows several in any order
+        ours, theirs = (run("logs", *several).splitlines() for run in (space.covey, space.kubectl))
+        assert sorted(ours) == sorted(theirs)
+    assert space.covey("logs", "one", "--all-containers", "--tail", "1") == "begun\na12\nb1\n"
     both(space, "logs", "one", "-c", "a", "--since-time", "2100-01-01T00:00:00Z")
     both(space, "logs", "one", "-c", "a", "--since", "1h30m")
     both(space, "logs", "one", "-c", "a", "--limit-bytes", "4")
