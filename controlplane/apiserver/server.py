@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from controlplane.apiserver import authorize, routes
 from controlplane.apiserver.authorize import Attributes, Authorizer
+from controlplane.apiserver.bodies import warning_headers
 from controlplane.apiserver.deletes import Deletes
 from controlplane.apiserver.documents import Documents
 from controlplane.apiserver.metrics import Metrics
@@ -145,7 +146,10 @@ class ApiServer:
         answer = self._answers.get((route.verb, route.subresource))
         if answer is None or not _serves(route):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
-        return await answer(request, route, self._renderer(request, route))
+        response = await answer(request, route, self._renderer(request, route))
+        if deprecated := strategy_for(route.resource).deprecated:
+            response = replace(response, headers=(*warning_headers([deprecated]), *response.headers))
+        return response
 
     def _authorize(self, user: User, route: Route) -> None:
         if not self._parts.authorizer.allows(user, authorize.attributes(route)):

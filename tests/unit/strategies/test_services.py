@@ -105,8 +105,9 @@ def test_what_was_allocated_stays_when_an_update_does_not_mention_it() -> None:
     assert new["spec"]["ports"][0]["nodePort"] == 30123
 
 
-def test_the_address_never_changes() -> None:
-    _, causes = update(ALLOCATED, changed(ALLOCATED, spec__clusterIP="10.96.0.8", spec__clusterIPs=["10.96.0.8"]))
+@pytest.mark.parametrize("change", [{"spec__clusterIPs": ["10.96.0.8"]}, {}], ids=["both fields", "the older field"])
+def test_the_address_never_changes(change: dict[str, Any]) -> None:
+    _, causes = update(ALLOCATED, changed(ALLOCATED, spec__clusterIP="10.96.0.8", **change))
     assert said(causes) == ['spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set']
 
 
