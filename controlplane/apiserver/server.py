@@ -19,7 +19,7 @@ from controlplane.apiserver.bodies import warning_headers
 from controlplane.apiserver.deletes import Deletes
 from controlplane.apiserver.documents import Documents
 from controlplane.apiserver.metrics import Metrics
-from controlplane.apiserver.nodestreams import NodeStreams
+from controlplane.apiserver.nodestreams import NodeStreams, check_running
 from controlplane.apiserver.reads import Reads
 from controlplane.apiserver.render import Renderer
 from controlplane.apiserver.reviews import Reviews
@@ -127,12 +127,15 @@ class ApiServer:
             self._authorize(user, route)
             await self._parts.streams.connect(request, route, stream)
 
-    async def check_stream(self, request: Request, user: User) -> None:
-        """Refuse what `connect` would refuse for the pod as a whole, before anything of the transport is looked at."""
+    async def check_stream(self, request: Request, user: User, *, running: bool) -> None:
+        """Refuse what `connect` would refuse for the pod as a whole, before anything of the transport is looked at; with
+        `running` also a container that is known not to run."""
         with _faults_told(request):
             route = routes.route(request.method, request.path)
             self._authorize(user, route)
-            await self._parts.streams.find(route)
+            pod = await self._parts.streams.find(route)
+            if running:
+                check_running(pod, request.param("container"))
 
     # Steps
 
