@@ -34,7 +34,7 @@ _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _NOT_COPIED = frozenset(
     {"kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time"}
 )
-_BY_SERVICE = "service"
+_BY_SERVICE = "mirrored service"
 
 
 def _service_of(slice_: Object) -> Iterable[str]:
