@@ -8,7 +8,15 @@ from __future__ import annotations
 from agents.node.actions import RemoveContainer, StopContainer
 from agents.node.observed import Observed, exit_code, has_ended, health_of
 from agents.node.plan_steps import Steps, keep_or_stop, start, wants_restart
-from agents.node.podspec import app_containers, grace_seconds, init_containers, is_sidecar, places, restart_policy
+from agents.node.podspec import (
+    app_containers,
+    ephemeral_containers,
+    grace_seconds,
+    init_containers,
+    is_sidecar,
+    places,
+    restart_policy,
+)
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.types import Object
 
@@ -69,6 +77,8 @@ def plan_containers(steps: Steps) -> None:
     if ready_for_apps:
         for container in app_containers(steps.pod):
             _advance(steps, container)
+    for container in ephemeral_containers(steps.pod):
+        _advance(steps, container)
     _prune(steps)
 
 

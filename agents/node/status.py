@@ -12,7 +12,14 @@ from agents.node.conditions import OURS, conditions
 from agents.node.container_status import container_status
 from agents.node.observed import Observed
 from agents.node.plan_termination import must_end, reported_terminal, verdict_of
-from agents.node.podspec import app_containers, host_network, init_containers, is_sidecar, restart_policy
+from agents.node.podspec import (
+    app_containers,
+    ephemeral_containers,
+    host_network,
+    init_containers,
+    is_sidecar,
+    restart_policy,
+)
 from agents.node.resources import qos_class
 from mesh.objects.meta import format_time, is_deleting, uid_of
 from mesh.objects.types import Json, Object
@@ -32,6 +39,9 @@ def pod_status(pod: Object, observed: Observed, now: datetime, host: Host, old: 
     ending = must_end(pod, observed, now, gone=False)
     apps = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in app_containers(pod)]
     inits = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in init_containers(pod)]
+    others = [
+        container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in ephemeral_containers(pod)
+    ]
     verdict = verdict_of(pod, observed, now)
     status: Object = {"phase": _phase(pod, observed, apps, inits, before, failed=verdict is not None)}
     if status["phase"] in {"Succeeded", "Failed"}:
@@ -39,6 +49,8 @@ def pod_status(pod: Object, observed: Observed, now: datetime, host: Host, old: 
     status["containerStatuses"] = apps
     if inits:
         status["initContainerStatuses"] = inits
+    if others:
+        status["ephemeralContainerStatuses"] = others
     sandbox = observed.sandbox
     wired = sandbox is not None and (bool(observed.addresses) or host_network(pod))
     status["conditions"] = conditions(pod, status, before, now, sandbox_ready=wired)

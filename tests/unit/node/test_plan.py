@@ -51,6 +51,8 @@ def having(*containers: ContainerStatus, **more: object) -> Observed:
 
 SIDECAR = {"name": "s", "image": "web:1", "restartPolicy": "Always"}
 INIT = {"name": "i", "image": "web:1"}
+DEBUG = {"ephemeralContainers": [{"name": "e", "image": "web:1"}]}
+BOTH = {"a": Present.READY, "e": Present.READY}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,21 @@ INIT = {"name": "i", "image": "web:1"}
             a_pod(restartPolicy="Never"),
             having(made(state=State.EXITED), sandboxes=(), finished=True),
             (),
+        ),
+        ("ephemeral: its image first", a_pod(**DEBUG), having(made()), (EnsureImage("e"),)),
+        ("ephemeral", a_pod(**DEBUG), having(made(), images=BOTH), (StartContainer("e", 0, "s1", "0"),)),
+        (
+            "ephemeral beside an init container",
+            a_pod(initContainers=[INIT], **DEBUG),
+            having(made("i"), images=BOTH),
+            (StartContainer("e", 0, "s1", "0"),),
+        ),
+        ("ephemeral and ended: that was it", a_pod(**DEBUG), having(made(), made("e", State.EXITED, code=1)), ()),
+        (
+            "a pod that is over does not wait for it",
+            a_pod(restartPolicy="Never", **DEBUG),
+            having(made(state=State.EXITED), made("e")),
+            (StopContainer("e", "e-0", 30, "Stopping container e"),),
         ),
         (
             "liveness failed",
