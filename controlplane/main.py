@@ -44,12 +44,15 @@ SCHEDULER_ELECTION = "covey-scheduler"
 BROKER_PATIENCE = 60.0
 """Seconds to wait for the broker when starting; then the process ends with a sentence and is started again."""
 
+COLLECTOR = (25_000, 1, 1000)
+"""Python's thresholds for its cyclic collector. Millions of cached objects live for long: with its own it would look
+through them again and again (a third of the cost of a create, measured). What survives two looks, of some 25 ms each, is
+left alone; larger steps would stop the event loop for half a second and more."""
+
 
 async def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises `Terminal` for what an operator must mend."""
-    # Hundreds of thousands of cached objects live for long: with Python's own thresholds the collector would look
-    # through them again and again (a third of the cost of a create, measured).
-    gc.set_threshold(200_000, 20, 1000)
+    gc.set_threshold(*COLLECTOR)
     clock, rng = SystemClock(), random.Random()
     store_connection = Connection(config.store.servers, load_signer(Path(config.store.seed_file)), name="store")
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name="server")

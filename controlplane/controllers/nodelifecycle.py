@@ -34,8 +34,12 @@ def node_names(pod: Object) -> Iterable[str]:
     return (name,) if name else ()
 
 
-def _wake_node(pod: Object, _caches: Caches) -> Iterable[Key]:
-    return (Key("", name) for name in node_names(pod))
+def _wake_node(pod: Object, caches: Caches) -> Iterable[Key]:
+    """Its node, unless that is well and bears no taint: then nothing is to be done for its pods, however they change."""
+    for name in node_names(pod):
+        node = caches[NODES].get(Key("", name))
+        if node is not None and (taints.of(node) or taints.ready_status(node) != "True"):
+            yield Key("", name)
 
 
 class NodeLifecycleController:

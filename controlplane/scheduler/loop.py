@@ -77,16 +77,13 @@ class Scheduler:
         """
         self._table, self._queue, self._memory = NodeTable(), SchedulingQueue(), Memory()
         self._waiting.clear()
-        self._nodes.add_handler(self._node_changed)
-        self._pods.add_handler(self._pod_changed)
         try:
-            await self._nodes.synced()
-            await self._pods.synced()
-            while True:
-                await self._pass()
+            async with self._nodes.telling(self._node_changed), self._pods.telling(self._pod_changed):
+                await self._nodes.synced()
+                await self._pods.synced()
+                while True:
+                    await self._pass()
         finally:
-            self._nodes.remove_handler(self._node_changed)
-            self._pods.remove_handler(self._pod_changed)
             for task in self._bindings:
                 task.cancel()
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mesh.bus.identities import Signer
 from mesh.bus.natspy import Client, Msg, errors
 from mesh.bus.natspy import Subscription as NatsSubscription
-from mesh.bus.port import WORKING, Silence
+from mesh.bus.port import WORKING, NobodyListens, Silence
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -97,7 +97,7 @@ class Connection:
         self._name = name
         self._client: _Client | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._up = asyncio.Event()
+        self._up, self._down = asyncio.Event(), asyncio.Event()
         self._failure = "not tried yet"
         self._subscriptions: list[Subscribed] = []
         self._listeners: list[Callable[[bool], None]] = []
@@ -141,6 +141,11 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self._up.wait()
+                if not self.connected:
+                    # nats-py knows of a loss before we do. Who was told so at once, and asked again at once, would take
+                    # the turn in which we are to learn of it, and wait for ever.
+                    await self._down.wait()
+                    await self._up.wait()
         except TimeoutError:
             pass
         return self.connected
@@ -174,8 +179,8 @@ class Connection:
     def expect(self, subject: str) -> tuple[str, asyncio.Future[Msg]]:
         """A reply subject for a message on `subject`, and the answer that will come there.
 
-        The future fails with `Unavailable` when nobody listens or the connection is lost, and with `Forbidden` when the
-        broker refuses `subject`. Cancel it when it is no longer wanted.
+        The future fails with `NobodyListens`, with `Unavailable` when the connection is lost, and with `Forbidden` when
+        the broker refuses `subject`. Cancel it when it is no longer wanted.
         """
         self._tokens += 1
         token = str(self._tokens)
@@ -297,6 +302,7 @@ class Connection:
             for subscription in missing:
                 await subscription.attach(client)
         self._client = client
+        self._down.clear()
         self._up.set()
         log.info("connected to the broker", extra={"identity": self.identity})
         self._tell(up=True)
@@ -308,6 +314,7 @@ class Connection:
             return
         self._client = None
         self._up.clear()
+        self._down.set()
         log.warning("connection to the broker lost", extra={"identity": self.identity, "error": self._failure})
         for subject, future in list(self._waiting.values()):
             if not future.done():
@@ -350,7 +357,7 @@ class Connection:
         if future is None or future.done():
             return
         if message.headers and message.headers.get("Status") == "503" and not message.data:
-            future.set_exception(Unavailable(f"nobody listens on {subject}"))
+            future.set_exception(NobodyListens(f"nobody listens on {subject}"))
         elif message.data == WORKING and token in self._prolong:
             self._prolong[token]()
         else:

@@ -7,6 +7,7 @@ Verbs and query parameters: https://kubernetes.io/docs/reference/using-api/api-c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -70,6 +71,7 @@ class Client:
             token = meta.get("continue", "")
             if not token:
                 return Listing(items, str(meta.get("resourceVersion", "")))
+            await asyncio.sleep(0)  # a server in this process answers without waiting: others have a turn in between
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False, strict: bool = False) -> Object:
         """Create `obj` in its own namespace; returns it as stored. `AlreadyExists` when the name is taken; `strict`

@@ -7,16 +7,18 @@ list again and deliver the difference. Events that come twice are delivered once
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from mesh.api.port import WatchEvent
 from mesh.client.backoff import Backoff
 from mesh.client.cache import ObjectCache
-from mesh.client.client import Client
+from mesh.client.client import Client, Listing
 from mesh.errors import ApiError, Gone, Unavailable
 from mesh.objects.kinds import Resource
 from mesh.objects.labels import Selector
@@ -28,6 +30,10 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = (300, 600)
 """A watch is asked to end after a random time in this range, so that servers can rebalance."""
+_PAGE = 500
+"""Objects fetched at a time, as client-go does: decoding takes some tens of milliseconds."""
+_PORTION = 50
+"""Objects told in a row; then everybody else in the process has a turn."""
 
 
 class Handler(Protocol):
@@ -36,6 +42,27 @@ class Handler(Protocol):
 
     def __call__(self, old: Object | None, new: Object | None) -> None:
         """One change."""
+
+
+class _Newcomer:
+    """A handler that has not been told of all objects yet. What changes before its turn comes is news to it."""
+
+    def __init__(self, handler: Handler, known: Sequence[Key]) -> None:
+        self._handler = handler
+        self._untold = dict.fromkeys(known)
+
+    def __call__(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        if not self._untold or obj is None or (key := key_of(obj)) not in self._untold:
+            self._handler(old, new)
+            return
+        del self._untold[key]
+        if new is not None:
+            self._handler(None, new)
+
+    def next(self) -> Key | None:
+        """An object of which it does not know; None when it knows of all."""
+        return next(iter(self._untold), None)
 
 
 _Waiters = list[tuple[Callable[[], bool], "asyncio.Future[None]"]]
@@ -120,9 +147,22 @@ class Informer:
         for obj in self._cache.list():
             self._call(handler, None, obj)
 
-    def remove_handler(self, handler: Handler) -> None:
-        """Stop calling `handler`."""
-        self._handlers.remove(handler)
+    @contextlib.asynccontextmanager
+    async def telling(self, handler: Handler) -> AsyncIterator[None]:
+        """Call `handler` for every change while this lasts. Entering it tells of every object already known, in
+        portions between which others have a turn: there may be tens of thousands."""
+        newcomer = _Newcomer(handler, self._cache.keys())
+        self._handlers.append(newcomer)
+        try:
+            told = 0
+            while (key := newcomer.next()) is not None:
+                self._call(newcomer, None, self._cache.get(key))
+                told += 1
+                if not told % _PORTION:
+                    await asyncio.sleep(0)
+            yield
+        finally:
+            self._handlers.remove(newcomer)
 
     def get(self, key: Key) -> Object | None:
         """The object, or None. Read-only."""
@@ -159,27 +199,38 @@ class Informer:
 
     async def _relist(self) -> None:
         """Fetch everything and deliver the difference to what is cached."""
-        listing = await self._client.list(
-            self._resource,
-            self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-        )
+        listing = await self._list()
         present = {key_of(obj): obj for obj in listing.items}
         gone = [key for key in self._cache.keys() if key not in present]  # noqa: SIM118 - not a dict
         # Removals first: who reacts to an addition must not still see what has gone before it.
         for key in gone:
             self._remove(key, None)
-        for key, obj in present.items():
+        for number, (key, obj) in enumerate(present.items(), 1):
             old = self._cache.get(key)
             if old is None or revision_of(old) != revision_of(obj) or uid_of(old) != uid_of(obj):
                 self._put(obj)
+            if not number % _PORTION:
+                await asyncio.sleep(0)
         self._listed = True
         revision = int(listing.resource_version)
         self._epoch += revision < self._revision
         self._revision = revision
         self._wake()
         self._synced.set()
+
+    async def _list(self) -> Listing:
+        """Everything, page by page; in one piece when the server has forgotten meanwhile what the pages were of."""
+        everything = partial(
+            self._client.list,
+            self._resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
+        try:
+            return await everything(limit=_PAGE)
+        except Gone:
+            return await everything()
 
     async def _follow(self) -> None:
         """One watch, to its end."""

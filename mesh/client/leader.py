@@ -10,6 +10,7 @@ tools/leaderelection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -154,6 +155,11 @@ class LeaderElector:
         return False
 
     async def _take_or_renew(self) -> bool:
+        if self._leading:
+            # A leader renews what it knows, unread: its work depends on it, and half the calls are half the waiting. Who
+            # finds the Lease changed (by others, or by a renewal of ours whose answer was lost) looks at it after all.
+            with contextlib.suppress(Conflict, NotFound):
+                return await self._write()
         try:
             self._observe(await self._client.get(LEASES, self._name, self._namespace))
         except NotFound:
@@ -162,19 +168,23 @@ class LeaderElector:
             lease: Object = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": meta, "spec": spec}
             self._observe(await self._client.create(LEASES, lease))
             return True
-        lease = thaw(self._lease)
-        old = _spec_of(lease)
-        ours = self.holder == self._identity
-        if self.holder and not ours and not self._expired(old):
+        if self.holder not in {"", self._identity} and not self._expired():
             return False
+        return await self._write()
+
+    async def _write(self) -> bool:
+        """Make the Lease ours, as it was last seen; raises `Conflict` when it is no longer so."""
+        lease = thaw(self._lease)
+        old, ours = _spec_of(lease), self.holder == self._identity
         transitions = int(old.get("leaseTransitions") or 0) + (not ours)
         lease["spec"] = self._spec(transitions=transitions, acquired=old.get("acquireTime", "") if ours else "")
         self._observe(await self._client.update(LEASES, lease))
         return True
 
-    def _expired(self, spec: Object) -> bool:
+    def _expired(self) -> bool:
         """Whether the Lease has been seen unchanged for the duration that its holder promised."""
-        duration = float(spec.get("leaseDurationSeconds") or 0) or self._timing.lease_duration
+        promised = 0.0 if self._lease is None else float(_spec_of(self._lease).get("leaseDurationSeconds") or 0)
+        duration = promised or self._timing.lease_duration
         return self._clock.monotonic() >= self._changed_at + duration
 
     def _observe(self, lease: Object) -> None:

@@ -8,6 +8,7 @@ one (this takes the place of Kubernetes' "expectations"). Now and then every key
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ _SECONDS = Histogram("covey_controller_pass_seconds", "Duration of one pass, wri
 _FREE_SECONDS = 0.02
 _REST_FACTOR = 4
 """A key whose pass took longer than the first rests for this many times the excess."""
+_PORTION = 50
+"""Keys woken in a row; then everybody else in the process has a turn."""
 MOST_WRITES = 128
 """Writes of all controllers together that are under way at a time: enough for the store to commit them in groups, few
 enough for what must not wait behind them, above all the renewal of our own leadership in the same event loop."""
@@ -154,24 +157,27 @@ class _Loop:
             await informer.synced()
         self._queue = self._runtime.queue()
         self._failures.clear()
-        handlers = [(self._informers[watch.resource], self._doorbell(watch)) for watch in self._controller.watches]
         try:
-            # Adding a handler rings for every object already known: the first pass over everything.
-            for informer, handler in handlers:
-                informer.add_handler(handler)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._resync(resync_seconds))
-                slots = asyncio.Semaphore(workers)
-                while True:
-                    await slots.acquire()
-                    key = await self._queue.get()
-                    _QUEUED.labels(self._controller.name).set(len(self._queue))
-                    tasks.create_task(self._work(key, self._queue, slots))
+            async with contextlib.AsyncExitStack() as doorbells:
+                # Each rings for every object already known: the first pass over everything.
+                for watch in self._controller.watches:
+                    telling = self._informers[watch.resource].telling(self._doorbell(watch))
+                    await doorbells.enter_async_context(telling)
+                await self._work_off(self._queue, workers, resync_seconds)
         finally:
-            for informer, handler in handlers:
-                informer.remove_handler(handler)
             self._queue.close()
             self._queue = None
+
+    async def _work_off(self, queue: WorkQueue[Key], workers: int, resync_seconds: float) -> None:
+        """Take one key after the other, and all of them now and then, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._resync(resync_seconds))
+            slots = asyncio.Semaphore(workers)
+            while True:
+                await slots.acquire()
+                key = await queue.get()
+                _QUEUED.labels(self._controller.name).set(len(queue))
+                tasks.create_task(self._work(key, queue, slots))
 
     def _doorbell(self, watch: Watch) -> Handler:
         """What wakes the keys that a change of an object of `watch` concerns, in its old and in its new state."""
@@ -197,8 +203,10 @@ class _Loop:
         while True:
             await asyncio.sleep(self._runtime.spread(seconds))
             for watch in self._controller.watches:
-                for obj in self._informers[watch.resource].list():
+                for number, obj in enumerate(self._informers[watch.resource].list(), 1):
                     self._ring_for(watch, obj)
+                    if not number % _PORTION:
+                        await asyncio.sleep(0)
 
     async def _work(self, key: Key, queue: WorkQueue[Key], slots: asyncio.Semaphore) -> None:
         """One pass over a key, and the rest until the caches have seen its writes."""

@@ -63,3 +63,55 @@ async def test_it_goes_on_dialling_whatever_answers(tmp_path: Path, greeting: by
             transport.abort()
         server.close()
         await server.wait_closed()
+
+
+class SmallBroker(asyncio.Protocol):
+    """Lets everybody in, and answers pings."""
+
+    def __init__(self, clients: asyncio.Queue[asyncio.Transport]) -> None:
+        self._clients = clients
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(INFO)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if b"PING\r\n" in data:
+            self._transport.write(b"PONG\r\n")
+        if b"CONNECT" in data:
+            self._clients.put_nowait(self._transport)
+
+
+async def test_who_waits_for_the_broker_again_and_again_lets_the_loss_be_learned(tmp_path: Path) -> None:
+    ensure_seed(tmp_path / "seed")
+    clients: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+    server = await asyncio.get_running_loop().create_server(lambda: SmallBroker(clients), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = Connection([f"nats://127.0.0.1:{port}"], load_signer(tmp_path / "seed"))
+    await connection.start(wait=10)
+    in_vain = 0
+
+    async def impatient() -> None:
+        nonlocal in_vain
+        while in_vain < 100:
+            if await connection.wait_connected(1.0):
+                await asyncio.sleep(0)
+            else:
+                in_vain += 1
+
+    waiting = asyncio.create_task(impatient())
+    try:
+        async with asyncio.timeout(20):
+            (await clients.get()).close()
+            again = await clients.get()
+            assert await connection.wait_connected(10)
+        assert in_vain < 100
+    finally:
+        waiting.cancel()
+        await connection.close()
+        again.abort()
+        server.close()
+        await server.wait_closed()

@@ -243,3 +243,81 @@ async def test_shared_informers_are_one_per_selection() -> None:
     assert shared.get_or_create(CONFIGMAPS, "ns") is not one
     assert list(shared) == [CONFIGMAPS]
     assert shared[CONFIGMAPS] is one
+
+
+async def test_a_handler_that_comes_later_is_told_in_portions_and_every_change_once() -> None:
+    """Meanwhile one object changes and one goes of which it does not know yet, one of which it knows, and one comes."""
+    known = [f"o{n:03}" for n in range(200)]
+    changing = asyncio.Event()
+
+    class Changing(Script):
+        async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
+            self.exhausted.set()
+            await changing.wait()
+            yield WatchEvent("MODIFIED", obj(known[0], 1001))
+            yield WatchEvent("MODIFIED", obj(known[-1], 1002))
+            yield WatchEvent("DELETED", obj(known[-2], 1003))
+            yield WatchEvent("ADDED", obj("new", 1004))
+            await asyncio.Event().wait()
+
+    script, diary = Changing((1000, [obj(name, 1) for name in known])), Diary()
+    async with running(script) as (informer, _):
+        told: list[int] = []
+
+        async def others() -> None:
+            while len(diary.lines) < len(known):
+                told.append(len(diary.lines))
+                changing.set()
+                await asyncio.sleep(0)
+
+        turns = asyncio.create_task(others())
+        async with informer.telling(diary):
+            await turns
+            assert len(told) > 2, "nobody else had a turn"
+            assert f"~ {known[0]} 1->1001" in diary.lines
+            assert [line for line in diary.lines if known[-1] in line] == [f"+ {known[-1]}@1002"]
+            assert not any(known[-2] in line for line in diary.lines)
+            assert diary.lines.count("+ new@1004") == 1
+            assert len(diary.lines) == len(set(diary.lines)) == len(known) + 1
+
+
+async def test_a_handler_hears_nothing_after_its_time() -> None:
+    script, diary = Script((5, []), [WatchEvent("ADDED", obj("a", 6))]), Diary()
+    informer = Informer(Client(script), CONFIGMAPS, random.Random(1))
+    async with informer.telling(diary):
+        pass
+    task = asyncio.create_task(informer.run())
+    await script.exhausted.wait()
+    assert informer.list()
+    assert diary.lines == []
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Paging(Script):
+    """A server that hands out lists in pages; `expires` forgets what they were of after the first."""
+
+    def __init__(self, items: list[Object], *, expires: bool = False) -> None:
+        super().__init__()
+        self.items = items
+        self.expires = expires
+
+    async def send(self, request: Request) -> Response:
+        limit, start = int(request.param("limit") or len(self.items)), int(request.param("continue") or 0)
+        self.asked.append(f"{start}+{limit}")
+        if start and self.expires:
+            return Response(410, orjson.dumps(Gone("The provided continue parameter is too old").to_status()))
+        end = start + limit
+        meta = {"resourceVersion": "2000"} | ({"continue": str(end)} if end < len(self.items) else {})
+        return Response(200, orjson.dumps({"metadata": meta, "items": self.items[start:end]}))
+
+
+@pytest.mark.parametrize(
+    ("expires", "asked"),
+    [(False, ["0+500", "500+500", "1000+500", "watch 2000"]), (True, ["0+500", "500+500", "0+1200", "watch 2000"])],
+)
+async def test_long_lists_come_in_pages(expires: bool, asked: list[str]) -> None:
+    script = Paging([obj(f"o{n:04}", 1) for n in range(1200)], expires=expires)
+    async with running(script) as (informer, diary):
+        assert len(informer.list()) == len(diary.lines) == 1200
+        assert script.asked == asked

@@ -44,6 +44,7 @@ class Candidate:
     def __init__(self, model: ApiModel, name: str, leaders: list[str], *, slow_end: float = 0.0) -> None:
         self.name = name
         self.cut = False
+        self.asked: list[str] = []
         self.terms: list[tuple[float, float]] = []
         self._leaders = leaders
         self._slow_end = slow_end
@@ -55,7 +56,8 @@ class Candidate:
         )
         self.task = asyncio.create_task(self.elector.run(self._lead))
 
-    def _fail(self, _request: Request) -> ApiError | None:
+    def _fail(self, request: Request) -> ApiError | None:
+        self.asked.append(request.method)
         return Unavailable("cut") if self.cut else None
 
     async def _lead(self) -> None:
@@ -175,3 +177,31 @@ async def test_a_lease_without_a_spec_is_nobodys() -> None:
     await asyncio.sleep(1)
     assert leaders == ["a"]
     await a.stop()
+
+
+async def test_a_leader_renews_without_reading() -> None:
+    model = ApiModel()
+    candidate = Candidate(model, "a", [])
+    await asyncio.sleep(5)
+    candidate.asked.clear()
+    revision = model.get(LEASES, LEASE)["metadata"]["resourceVersion"]
+    await asyncio.sleep(5)
+    assert set(candidate.asked) == {"PUT"}
+    assert model.get(LEASES, LEASE)["metadata"]["resourceVersion"] != revision
+    await candidate.stop()
+
+
+@pytest.mark.parametrize("change", ["annotated by somebody", "deleted"])
+async def test_a_leader_survives_that_its_lease_is_changed_by_others(change: str) -> None:
+    model, leaders = ApiModel(), []
+    candidate = Candidate(model, "a", leaders)
+    await asyncio.sleep(5)
+    if change == "deleted":
+        model.delete(LEASES, LEASE)
+    else:
+        model.patch(LEASES, LEASE, {"metadata": {"annotations": {"seen": "yes"}}})
+    await asyncio.sleep(20)
+    assert leaders == ["a"]
+    assert candidate.terms == []
+    assert model.get(LEASES, LEASE)["spec"]["holderIdentity"] == "a"
+    await candidate.stop()

@@ -14,7 +14,7 @@ from mesh.objects.kinds import NODES, PODS
 from mesh.objects.meta import Key, is_deleting, key_of, name_of, thaw
 from mesh.objects.types import Object
 from mesh.plan.actions import Delete, Plan
-from tests.support.api_model import ApiModel, carry_out, converge, later, plan_once
+from tests.support.api_model import ApiModel, caches_for, carry_out, converge, later, plan_once
 from tests.support.workloads import NS, pod
 
 READY = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": "2025-12-31T23:59:00Z"}
@@ -323,3 +323,24 @@ def test_pods_deleted_before_they_had_a_node_go_at_once() -> None:
 )
 def test_what_tolerates_what(toleration: Object, expected: bool) -> None:
     assert tolerates(toleration, {"key": "a", "value": "1", "effect": "NoExecute"}) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "taints", "woken"),
+    [
+        ("True", [], []),
+        ("True", [{"key": "mine", "effect": "NoExecute"}], [Key("", "n1")]),
+        ("Unknown", [], [Key("", "n1")]),
+        ("False", [], [Key("", "n1")]),
+    ],
+)
+def test_a_pod_wakes_only_a_node_that_may_have_to_let_it_go(state: str, taints: list[Object], woken: list[Key]) -> None:
+    cluster = Cluster(1)
+    node = thaw(cluster.node("n1"))
+    node["spec"]["taints"] = taints
+    node["status"]["conditions"] = [READY | {"status": state}]
+    cluster.model.put(NODES, node)
+    of_pods = next(watch for watch in NodeLifecycleController.watches if watch.resource is PODS)
+    found = cluster.pod("n1")
+    assert found is not None
+    assert list(of_pods.keys(found, caches_for(cluster.controllers[0], cluster.model))) == woken

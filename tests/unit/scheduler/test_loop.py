@@ -45,13 +45,15 @@ class Known:
     def get(self, key: Key) -> Object | None:
         return self._objects.get(key)
 
-    def add_handler(self, handler: Handler) -> None:
+    @asynccontextmanager
+    async def telling(self, handler: Handler) -> AsyncIterator[None]:
         self._handlers.append(handler)
         for obj in self._objects.values():
             handler(None, obj)
-
-    def remove_handler(self, handler: Handler) -> None:
-        self._handlers.remove(handler)
+        try:
+            yield
+        finally:
+            self._handlers.remove(handler)
 
     def put(self, obj: Object) -> None:
         old = self._objects.get(key_of(obj))
