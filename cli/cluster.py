@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,17 @@ import msgspec
 
 from cli.layout import Layout
 from cli.supervisor import ProcessSpec
-from mesh.config import DOCKER_SOCKET, AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig
+from mesh.config import DOCKER_SOCKET, AgentConfig, BusConfig, NetworkConfig, ProxyConfig, ServerConfig, dump
 from mesh.durable import write_private
+from mesh.errors import Terminal
 
 ADMIN, SERVER, STORE = "admin", "server", "store"
 FAKE_LABEL = "covey.dev/fake"
 """On Nodes that are only played, so that a nodeSelector can choose or avoid them."""
+
+
+CONFIGURATION = "COVEY_CONFIGURATION"
+"""Environment variable of a process: the digest of the configuration that it was started with."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,26 +135,37 @@ def fake_agents(cluster: Cluster, layout: Layout, names: Sequence[str]) -> list[
 
 
 def processes(cluster: Cluster, layout: Layout, nats_server: Path) -> list[ProcessSpec]:
-    """Every process of the cluster, in starting order: broker, control plane, then the nodes'."""
-    covey = [sys.executable, "-m", "cli.process"]
-    specs = [
+    """Every process of the cluster, in starting order: broker, control plane, then the nodes'. All but the broker, which
+    reads a changed configuration while it runs, carry the digest of theirs: another one makes another process."""
+    files = configurations(cluster, layout)
+
+    def covey(name: str, process: str, *inside: str) -> ProcessSpec:
+        command = [*inside, sys.executable, "-m", "cli.process", process, str(layout.config_file(name))]
+        digest = hashlib.sha256(dump(files[name])).hexdigest()
+        return ProcessSpec(name=name, command=command, environment={CONFIGURATION: digest})
+
+    return [
         ProcessSpec(name="nats", command=[str(nats_server), "-c", str(layout.nats / "nats.conf")]),
-        ProcessSpec(name=SERVER, command=[*covey, "server", str(layout.config_file(SERVER))]),
+        covey(SERVER, "server"),
+        *(
+            covey(f"{process}-{node.name}", process, "nsenter", f"--net={node.namespace}", "--")
+            for node in cluster.nodes
+            for process in ("agent", "proxy")
+        ),
     ]
-    for node in cluster.nodes:
-        inside = ["nsenter", f"--net={node.namespace}", "--"]
-        for process in ("agent", "proxy"):
-            name = f"{process}-{node.name}"
-            command = [*inside, *covey, process, str(layout.config_file(name))]
-            specs.append(ProcessSpec(name=name, command=command))
-    return specs
 
 
 def read_cluster(layout: Layout) -> Cluster | None:
-    """The cluster that was made in this home, or None."""
+    """The cluster that was made in this home, or None. `Terminal` when what it is can no longer be told."""
     if not layout.cluster_file.exists():
         return None
-    return msgspec.json.decode(layout.cluster_file.read_bytes(), type=Cluster)
+    try:
+        return msgspec.json.decode(layout.cluster_file.read_bytes(), type=Cluster)
+    except msgspec.DecodeError as error:
+        raise Terminal(
+            f"{layout.cluster_file} is damaged: {error}\n  It says what the cluster has on this machine. Mend it, with "
+            f"the help of the configurations in {layout.config}; without it nothing of the cluster is touched"
+        ) from error
 
 
 def save_cluster(layout: Layout, cluster: Cluster) -> None:

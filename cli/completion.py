@@ -12,6 +12,7 @@ from cli.session import connect
 from mesh.errors import CoveyError
 from mesh.objects.kinds import BUILT_IN, DEPLOYMENTS, NAMESPACES, NODES, PODS, REPLICASETS, SERVICES, Resource
 from mesh.objects.meta import name_of
+from mesh.objects.types import Object
 
 _SECONDS = 2.0
 """Longer than this nobody waits for a suggestion."""
@@ -38,6 +39,19 @@ def pods(ctx: typer.Context, incomplete: str) -> list[str]:
     return [word for word in [*_names(ctx, PODS), *kinds] if word.startswith(incomplete)]
 
 
+def containers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of the containers of the pod that was named."""
+    pod = str(ctx.params.get("pod") or "").removeprefix("pod/").removeprefix("pods/")
+    try:
+        found = (
+            asyncio.run(_fetched(PODS, str(ctx.params.get("namespace") or ""), f"metadata.name={pod}")) if pod else []
+        )
+    except (CoveyError, OSError, TimeoutError):  # no cluster, or not now
+        return []
+    names = [c["name"] for p in found for c in [*(p["spec"].get("initContainers") or ()), *p["spec"]["containers"]]]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def deployments(ctx: typer.Context, incomplete: str) -> list[str]:
     """`deployment/NAME`."""
     return [word for name in _names(ctx, DEPLOYMENTS) if (word := f"deployment/{name}").startswith(incomplete)]
@@ -62,11 +76,11 @@ def _names_of(ctx: typer.Context, word: str) -> list[str]:
 
 def _names(ctx: typer.Context, resource: Resource) -> list[str]:
     try:
-        return asyncio.run(_fetched(resource, str(ctx.params.get("namespace") or "")))
+        return [name_of(item) for item in asyncio.run(_fetched(resource, str(ctx.params.get("namespace") or "")))]
     except (CoveyError, OSError, TimeoutError):  # no cluster, or not now
         return []
 
 
-async def _fetched(resource: Resource, namespace: str) -> list[str]:
+async def _fetched(resource: Resource, namespace: str, field_selector: str = "") -> list[Object]:
     async with asyncio.timeout(_SECONDS), connect(namespace) as session:
-        return [name_of(item) for item in (await session.client.list(resource, session.namespace)).items]
+        return (await session.client.list(resource, session.namespace, field_selector=field_selector)).items

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import Mount
 
@@ -22,6 +23,19 @@ CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "
 HOLDER_KIND = "holder"
 _PATIENCE_SECONDS = 20.0
 _AT_A_TIME = 4
+
+
+@contextmanager
+def docker_at(url: str) -> Iterator[docker.DockerClient]:
+    """A client of a Docker daemon, closed in the end; `Terminal` when the daemon goes away or refuses something."""
+    try:
+        client = docker.DockerClient(base_url=url, timeout=60)
+        try:
+            yield client
+        finally:
+            client.close()
+    except (DockerException, OSError) as error:  # OSError: the library lets its HTTP client's through
+        raise Terminal(f"the Docker daemon at {url}: {error}") from error
 
 
 def ensure_holders(client: docker.DockerClient, cluster: Cluster) -> None:

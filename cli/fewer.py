@@ -14,11 +14,9 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-import docker
-
 from agents.node.cgroups.pods import remove_node
 from cli.cluster import Cluster, NodeSpec
-from cli.containers import mounts_below, remove_containers
+from cli.containers import docker_at, mounts_below, remove_containers
 from cli.layout import Layout
 from cli.pidfiles import await_end, end, read_pid
 from cli.session import connect
@@ -34,12 +32,9 @@ def end_nodes(layout: Layout, cluster: Cluster, gone: Sequence[NodeSpec]) -> Non
     """Stop the processes of these nodes, remove their containers and their files."""
     names = {f"{process}-{node.name}" for node in gone for process in ("agent", "proxy")}
     stop(layout, names)
-    client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
-    try:
+    with docker_at(cluster.docker_socket) as client:
         for node in gone:
             remove_containers(client, cluster.name, node.name)
-    finally:
-        client.close()
     remove_traces(layout, cluster, gone)
     for name in names:
         layout.config_file(name).unlink(missing_ok=True)

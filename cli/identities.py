@@ -27,7 +27,9 @@ def write_identities(layout: Layout, cluster: Cluster) -> None:
     config = broker.BrokerConfig(
         layout.nats, (ensure_seed(layout.seed_file(STORE)),), host=cluster.host_address, port=cluster.broker_port
     )
-    before = config.config_file.read_text() if config.config_file.exists() else ""
     broker.write(config, identities)
-    if before and before != config.config_file.read_text() and read_pid(layout.run / "nats.pid"):
+    running = read_pid(layout.run / "nats.pid")
+    # In any case: who wrote the file before us may have come to its end before telling. A broker that has not yet noted
+    # its own pid is about to read the file.
+    if running and config.pid_file.exists() and config.pid_file.read_text().strip() == str(running.pid):
         broker.reload(config)

@@ -5,8 +5,15 @@ Under sudo everything belongs to the user who called, so that `covey` and `kubec
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from mesh.errors import Terminal
 
 
 class Layout:
@@ -44,6 +51,22 @@ class Layout:
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.identities, self.pki):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held by who changes the cluster: `Terminal` when somebody else does so at the moment. The lock is a name in
+        the kernel, which goes with the process that holds it and needs no file before there is a home."""
+        name = hashlib.sha256(str(self.home).encode()).hexdigest()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+            try:
+                lock.bind(f"\0covey-{name}")
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise Terminal(
+                    f"another covey up or down is at work on the cluster in {self.home}; try again when it has ended"
+                ) from error
+            yield
 
     def give_to_caller(self) -> None:
         """Under sudo, hand what a user reads (not the nodes' volumes) to the user who called."""

@@ -29,6 +29,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def environment_of(running: Running) -> dict[str, str]:
+    """What the process was started with (proc(5), environ); nothing when it has ended."""
+    try:
+        words = Path(f"/proc/{running.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (word.decode(errors="surrogateescape").partition("=") for word in words if word)
+    return {name: value for name, _, value in pairs}
+
+
 def read_pid(path: Path) -> Running | None:
     """The running process that a pid file names, or None."""
     try:

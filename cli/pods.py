@@ -23,15 +23,25 @@ CHUNK = 32 * 1024
 """Bytes read from a terminal or a socket at a time."""
 
 Pod = Annotated[str, typer.Argument(metavar="POD | TYPE/NAME", autocompletion=completion.pods)]
-Container = Annotated[str, typer.Option("--container", "-c", help="Container of the pod; the first by default.")]
+Container = Annotated[
+    str,
+    typer.Option(
+        "--container", "-c", help="Container of the pod; the first by default.", autocompletion=completion.containers
+    ),
+]
 
 
 async def find_pod(session: Session, word: str) -> Object:
     """The pod that `web-1`, `pod/web-1`, `deploy/web` or `svc/web` means: of several the first running one."""
+    return (await pods_of(session, word))[0]
+
+
+async def pods_of(session: Session, word: str) -> list[Object]:
+    """The pod itself, or those of what has pods: at least one, the running ones first."""
     target = one_target([word], default="pods")
     obj = await session.client.get(target.resource, target.name, session.namespace)
     if target.resource == PODS:
-        return obj
+        return [obj]
     selector = (obj.get("spec") or {}).get("selector") or {}
     text = str(equal_to(selector) if target.resource == SERVICES else from_object(selector))
     if not text:
@@ -40,7 +50,12 @@ async def find_pod(session: Session, word: str) -> Object:
     pods.sort(key=lambda p: ((p.get("status") or {}).get("phase") != "Running", p["metadata"]["name"]))
     if not pods:
         raise Terminal(f"{target} has no pods")
-    return pods[0]
+    return pods
+
+
+def containers_of(pod: Object) -> list[str]:
+    """Names of all its containers, in the order in which they start."""
+    return [c["name"] for field in ("initContainers", "containers") for c in pod["spec"].get(field) or ()]
 
 
 def choose_container(pod: Object, wanted: str = "") -> str:

@@ -55,7 +55,11 @@ def to_json(obj: Object) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Block style, with literal blocks for text of several lines, and double quotes around what would be a number."""
+    """Block style, with literal blocks for text of several lines, and double quotes around what would be a number. What
+    stands in several places is written out in each."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the library's signature
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

@@ -20,11 +20,14 @@ from cli.arguments import Target
 from cli.cluster import Cluster
 from cli.layout import Layout
 from cli.manifests import read_manifests
+from cli.pods import STDOUT
 from cli.session import Session, connect
+from cli.streams import relay
 from cli.up import up
 from cli.verbs.apply import apply_one
 from cli.verbs.rollout import sentences
 from cli.wanted import Wanted
+from mesh.api.port import Stream
 from mesh.errors import Terminal
 from mesh.objects.kinds import DEPLOYMENTS, PODS, SERVICES
 from mesh.objects.types import Object
@@ -108,25 +111,32 @@ async def _fetch_inside(session: Session, url: str) -> tuple[str, str]:
     pods = (await session.client.list(PODS, session.namespace, label_selector=f"app={NAME}")).items
     running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
     name = (running or pods)[0]["metadata"]["name"]
-    query = tuple(("command", w) for w in ("timeout", "5", "wget", "-q", "-O", "-", url))
+    words = ("timeout", "5", "wget", "-q", "-O", "-", url)
+    query = (*(("command", word) for word in words), ("container", NAME), ("stdout", "true"), ("stderr", "true"))
     deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
     while True:
-        stream = await session.client.connect(
-            PODS, name, session.namespace, "exec", (*query, ("container", NAME), ("stdout", "true"), ("stderr", "true"))
-        )
-        out = b""
-        while (frame := await stream.receive()) is not None:
-            channel, data = frame
-            if channel == 1:
-                out += data
-            elif channel == 3:
-                break
-        await stream.close()
+        stream = await session.client.connect(PODS, name, session.namespace, "exec", query)
+        out = await _answer(stream)
         if out:
             return name, out.decode(errors="replace").splitlines()[0]
         if asyncio.get_running_loop().time() > deadline:
             raise Terminal(f"{url} does not answer inside pod {name}")
         await asyncio.sleep(0.1)
+
+
+async def _answer(stream: Stream) -> bytes:
+    """What the command writes on its standard output."""
+    out = bytearray()
+
+    def take(channel: int, data: bytes) -> None:
+        if channel == STDOUT:
+            out.extend(data)
+
+    try:
+        await relay(stream, take)
+    finally:
+        await stream.close()
+    return bytes(out)
 
 
 def _what_next(console: Console, layout: Layout, cluster: Cluster) -> None:

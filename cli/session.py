@@ -47,7 +47,7 @@ def read_context() -> Context:
     except PermissionError as error:
         raise Terminal(f"{path} belongs to another user; set COVEY_HOME, or use sudo") from error
     except msgspec.DecodeError as error:
-        raise Terminal(f"{path}: {error}") from error
+        raise Terminal(f"{path} is damaged ({error}). Write it anew: covey up") from error
 
 
 @asynccontextmanager

@@ -3,8 +3,9 @@
 A process that ends is started again: at once, and when it keeps ending early with a doubling wait up to five seconds.
 The supervisor holds no state that matters: killed and started again, it finds its processes by their pid files and
 watches them as before, so that its own end ends nothing. No process runs that has no pid file: a new one waits at a
-gate until its pid is written, and gives up when the supervisor is killed before that. SIGTERM stops everything, last
-started first.
+gate until its pid is written, and gives up when the supervisor is killed before that. What a process was started with
+stands in its environment: one that was started otherwise than it should now run is ended and started anew, whoever
+changed the list and whenever. SIGTERM stops everything, last started first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from pathlib import Path
 
 import msgspec
 
-from cli.pidfiles import Running, read_pid, start_time, write_pid
+from cli.pidfiles import Running, environment_of, read_pid, start_time, write_pid
+from mesh.durable import update_private
+from mesh.errors import Terminal
 
 log = logging.getLogger("covey.supervisor")
 
@@ -70,8 +73,12 @@ class _Keeper:
         loop = asyncio.get_running_loop()
         early_ends = 0
         self.running = read_pid(self.pid_file)
-        if self.running:
+        if self.running and is_as_specified(self.running, self.spec):
             log.info("%s: adopted, pid %d", self.spec.name, self.running.pid)
+        elif self.running:
+            log.info("%s: pid %d runs with what it should no longer run with, ended", self.spec.name, self.running.pid)
+            await self._end(self.running)
+            self.running = None
         while not self.stopping.is_set():
             if self.running is None:
                 try:
@@ -127,22 +134,31 @@ class _Keeper:
             return Running(pid, start_time(pid) or 0)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL after `STOP_SECONDS`."""
+        """End the process, and keep it no longer."""
         self.stopping.set()
         running = self.running
         if running is not None and start_time(running.pid) == running.started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(running.pid, signal.SIGTERM)
-            try:
-                await asyncio.wait_for(_ended(running.pid), STOP_SECONDS)
-            except TimeoutError:
-                log.warning("%s: did not stop in %.0f s, killed", self.spec.name, STOP_SECONDS)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(running.pid, signal.SIGKILL)
-                await _ended(running.pid)
+            await self._end(running)
         if self.task is not None:
             self.task.cancel()
         self.pid_file.unlink(missing_ok=True)
+
+    async def _end(self, running: Running) -> None:
+        """SIGTERM, and SIGKILL after `STOP_SECONDS`."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(_ended(running.pid), STOP_SECONDS)
+        except TimeoutError:
+            log.warning("%s: did not stop in %.0f s, killed", self.spec.name, STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.pid, signal.SIGKILL)
+            await _ended(running.pid)
+
+
+def is_as_specified(running: Running, spec: ProcessSpec) -> bool:
+    """Whether the process was started with the environment that it should have."""
+    return spec.environment.items() <= environment_of(running).items()
 
 
 async def _ended(pid: int) -> None:
@@ -210,11 +226,13 @@ class Supervisor:
         (self._run / "supervisor.pid").unlink(missing_ok=True)
 
     async def _reconcile(self) -> None:
-        specs = {s.name: s for s in read_processes(self._run)}
-        for name, keeper in list(self._keepers.items()):
-            if specs.get(name) != keeper.spec:
-                await keeper.stop()
-                del self._keepers[name]
+        try:
+            specs = {s.name: s for s in read_processes(self._run)}
+        except Terminal as error:
+            log.error("%s; everything runs on as it is", error)  # noqa: TRY400 - the words suffice
+            return
+        changed = [name for name, keeper in self._keepers.items() if specs.get(name) != keeper.spec]
+        await asyncio.gather(*(self._keepers.pop(name).stop() for name in changed))
         for name, spec in specs.items():
             if name not in self._keepers:
                 keeper = _Keeper(spec, self._run / f"{name}.pid", self._logs / f"{name}.log")
@@ -232,17 +250,19 @@ class Supervisor:
 
 
 def read_processes(run: Path) -> list[ProcessSpec]:
-    """The processes that should run, in starting order; none when nothing was ever written."""
+    """The processes that should run, in starting order; none when nothing was ever written. `Terminal` when the file
+    does not hold such a list."""
     path = run / "processes.json"
-    return msgspec.json.decode(path.read_bytes(), type=list[ProcessSpec]) if path.exists() else []
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[ProcessSpec]) if path.exists() else []
+    except msgspec.DecodeError as error:
+        raise Terminal(f"{path} is damaged ({error}). Remove it: covey up writes it anew") from error
 
 
 def write_processes(run: Path, specs: list[ProcessSpec]) -> None:
     """Say which processes should run; takes effect at the supervisor's start or SIGHUP."""
     run.mkdir(parents=True, exist_ok=True)
-    temporary = run / "processes.json.new"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(specs), indent=1))
-    temporary.replace(run / "processes.json")
+    update_private(run / "processes.json", msgspec.json.format(msgspec.json.encode(specs), indent=1))
 
 
 def supervisor_pid(home: Path) -> Running | None:

@@ -32,8 +32,8 @@ from cli.kubeconfig import render
 from cli.layout import Layout
 from cli.pidfiles import end, read_pid
 from cli.session import Context, connect
-from cli.stale import end_stale
-from cli.supervisor import read_processes, supervisor_pid, write_processes
+from cli.stale import end_displaced
+from cli.supervisor import ProcessSpec, is_as_specified, supervisor_pid, write_processes
 from cli.wanted import Wanted, changed_cluster, check, new_cluster
 from controlplane.apiserver import pki
 from mesh.config import dump
@@ -44,14 +44,21 @@ from mesh.objects.meta import name_of
 from mesh.objects.types import Object
 
 Say = Callable[[str], None]
+START_SECONDS = 60.0
 READY_SECONDS = 90.0
 STOP_SECONDS = 40.0
 
 
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
-    """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way."""
+    """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way. Interrupted
+    anywhere, it is made good by the next one."""
     preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
     check(wanted)
+    with layout.locked():
+        return _up(layout, wanted, say)
+
+
+def _up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     known = read_cluster(layout)
     cluster = _planned(layout, wanted, known)
     preflight.require(lambda: preflight.check_docker(cluster.docker_socket), lambda: _check_ports(layout, cluster))
@@ -62,8 +69,8 @@ def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     if gone:
         end_nodes(layout, cluster, gone)
     machine.raise_nodes(lay_out(cluster.name, cluster.node_cidr, [n.name for n in cluster.nodes]))
-    changed = _write_files(layout, cluster)
-    end_stale(layout, cluster, changed)
+    _write_files(layout, cluster)
+    end_displaced(layout, cluster)
     say("broker, control plane and the nodes' processes")
     _start(layout, cluster)
     say("node containers")
@@ -98,9 +105,8 @@ def _check_ports(layout: Layout, cluster: Cluster) -> Iterable[preflight.Finding
     )
 
 
-def _write_files(layout: Layout, cluster: Cluster) -> set[str]:
-    """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration.
-    Returns the processes whose configuration is not what it was."""
+def _write_files(layout: Layout, cluster: Cluster) -> None:
+    """Identities, the broker's configuration, certificates, kubeconfig, context, and each process's configuration."""
     write_identities(layout, cluster)
     network = cluster.network
     certified = pki.server_names(cluster.host_address, network.service_cidrs, network.cluster_domain)
@@ -115,31 +121,41 @@ def _write_files(layout: Layout, cluster: Cluster) -> set[str]:
     write_private(layout.kubeconfig, text.encode())
     context = Context(cluster=cluster.name, servers=[cluster.broker_url], seed_file=str(layout.seed_file(ADMIN)))
     write_private(layout.context_file, msgspec.json.format(msgspec.json.encode(context)))
-    files = configurations(cluster, layout)
-    return {name for name, process in files.items() if update_private(layout.config_file(name), dump(process))}
+    for name, process in configurations(cluster, layout).items():
+        update_private(layout.config_file(name), dump(process))
 
 
 def _start(layout: Layout, cluster: Cluster) -> None:
-    """Say which processes should run, and see to it that the supervisor runs them."""
+    """Say which processes should run, and return when the supervisor runs just them, with their configurations. It is
+    told in any case: an `up` before us may have come to its end between writing the list and telling."""
     specs = processes(cluster, layout, nats_server())
-    if read_processes(layout.run) == specs and supervisor_pid(layout.home):
-        return
     write_processes(layout.run, specs)
     running = supervisor_pid(layout.home)
     if running:
         os.kill(running.pid, signal.SIGHUP)
-        return
+    else:
+        _start_supervisor(layout)
+    deadline = time.monotonic() + START_SECONDS
+    while missing := _not_running(layout, specs):
+        if time.monotonic() > deadline:
+            raise Terminal(f"{', '.join(missing)}: not running after {START_SECONDS:.0f} s; see {layout.logs}")
+        time.sleep(0.02)
+
+
+def _not_running(layout: Layout, specs: Iterable[ProcessSpec]) -> list[str]:
+    """The processes that do not run, or not as they should."""
+    found = {spec.name: read_pid(layout.run / f"{spec.name}.pid") for spec in specs}
+    missing = [] if supervisor_pid(layout.home) else ["supervisor"]
+    return missing + [s.name for s in specs if (now := found[s.name]) is None or not is_as_specified(now, s)]
+
+
+def _start_supervisor(layout: Layout) -> None:
     with (layout.logs / "supervisor.log").open("ab") as output:
         subprocess.Popen(
             [sys.executable, "-m", "cli.process", "supervise", str(layout.home)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )  # fmt: skip
-    deadline = time.monotonic() + 10
-    while supervisor_pid(layout.home) is None:
-        if time.monotonic() > deadline:
-            raise Terminal(f"the supervisor does not start; see {layout.logs / 'supervisor.log'}")
-        time.sleep(0.02)
 
 
 def nats_server() -> Path:
@@ -152,15 +168,10 @@ def nats_server() -> Path:
 
 
 def _make_holders(cluster: Cluster) -> None:
-    import docker
+    from cli.containers import docker_at, ensure_holders
 
-    from cli.containers import ensure_holders
-
-    client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
-    try:
+    with docker_at(cluster.docker_socket) as client:
         ensure_holders(client, cluster)
-    finally:
-        client.close()
 
 
 async def _await_ready(cluster: Cluster) -> None:
@@ -193,22 +204,25 @@ def is_ready(node: Object) -> bool:
 def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
     """Remove everything `up` made, and nothing else; with `keep_data` the store and the identities stay for a next
     `up`. Returns whether there was anything."""
-    import docker
-
-    from cli.containers import remove_containers
-
-    cluster = read_cluster(layout)
-    if cluster is None:
+    if read_cluster(layout) is None:
         return False
     preflight.require(preflight.check_platform)
+    with layout.locked():
+        cluster = read_cluster(layout)
+        if cluster is not None:
+            _down(layout, cluster, say, keep_data=keep_data)
+    return True
+
+
+def _down(layout: Layout, cluster: Cluster, say: Say, *, keep_data: bool) -> None:
+    from cli.containers import docker_at, remove_containers
+
+    preflight.require(lambda: preflight.check_docker(cluster.docker_socket))
     say("stopping processes")
     stop_processes(layout)
     say("removing containers")
-    client = docker.DockerClient(base_url=cluster.docker_socket, timeout=60)
-    try:
+    with docker_at(cluster.docker_socket) as client:
         remove_containers(client, cluster.name)
-    finally:
-        client.close()
     say("removing namespaces, links and rules")
     machine.remove_nodes(cluster.name)
     remove_traces(layout, cluster, cluster.nodes)
@@ -221,7 +235,6 @@ def down(layout: Layout, say: Say, *, keep_data: bool = False) -> bool:
             file.unlink(missing_ok=True)
         with suppress(OSError):
             layout.home.rmdir()
-    return True
 
 
 def stop_processes(layout: Layout) -> None:

@@ -51,10 +51,13 @@ def _draft(path: Path, data: bytes) -> Iterator[Path]:
     """The data in a file beside `path`, on the disk; gone afterwards unless it took its place."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # of a full disk, write(2) does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
         yield draft
     finally:
         draft.unlink(missing_ok=True)

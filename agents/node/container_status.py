@@ -24,6 +24,7 @@ from agents.node.ports import ContainerStatus, State
 from mesh.objects.meta import format_time
 from mesh.objects.types import Object
 
+_NEVER = "1970-01-01T00:00:00Z"
 IN_BACK_OFF = {"ErrImagePull": "ImagePullBackOff", "InvalidImageName": "InvalidImageName"}
 
 
@@ -66,11 +67,13 @@ def waiting(reason: str, message: str = "") -> Object:
 def terminated(container: ContainerStatus, observed: Observed, runtime: str) -> Object:
     """A `state` of a container that has ended."""
     code = exit_code(container)
+    # One that never ran has, as with the kubelet, begun at the beginning of time; it ended when it could not be started.
+    over = container.finished_at or (container.created_at if failed_to_start(container) else None)
     ended: Object = {
         "exitCode": code,
         "reason": _reason(container, code),
-        "startedAt": format_time(container.started_at) if container.started_at else None,
-        "finishedAt": format_time(container.finished_at) if container.finished_at else None,
+        "startedAt": format_time(container.started_at) if container.started_at else _NEVER,
+        "finishedAt": format_time(over) if over else None,
         "containerID": f"{runtime}://{container.id}",
     }
     message = container.message if failed_to_start(container) else observed.messages.get(container.id, "")

@@ -194,8 +194,9 @@ def _write_file(target: Path, file: FileData, group: int | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(file.data)
     mode = file.mode
+    if file.owner is not None or group is not None:
+        os.chown(target, -1 if file.owner is None else file.owner, -1 if group is None else group)
     if group is not None:
-        os.chown(target, -1, group)
         mode |= 0o040
     target.chmod(mode)
 

@@ -104,7 +104,10 @@ class Images:
         except RuntimeAway:
             raise
         except RuntimeFailure as error:
-            say("Warning", "InspectFailed", f'Failed to inspect image "{reference}": {error.message}')
+            unnamed = error.reason == "InvalidImageName"  # its message names the image itself
+            words = error.message if unnamed else f'Failed to inspect image "{reference}": {error.message}'
+            say("Warning", "InspectFailed", words)
+            say("Warning", "Failed", f"Error: {error.reason}")
             return self._fail(pod_uid, reference, error.reason, error.message)
         if image is not None and policy != "Always":
             self._note_use(image)

@@ -143,7 +143,7 @@ class PodVolumes:
                     raise ConfigError(f"missing value for {error.args[0]!r} in subPathExpr {expression!r}") from error
             mount = f"{container['name']}-{index}"
             source = files.sub_path(uid, mount, entry["name"], base, sub) if sub else base
-            propagation = PROPAGATION.get(entry.get("mountPropagation") or "", "rprivate")
+            propagation = PROPAGATION.get(entry.get("mountPropagation") or "", "")
             # What we project is ours to write: a pod that could would choose where our next write goes.
             read_only = bool(entry.get("readOnly")) or entry["name"] in projected
             result.append(Mount(source, entry["mountPath"], read_only, propagation))

@@ -30,7 +30,8 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
-    propagation: str = "rprivate"
+    propagation: str = ""
+    """`rslave` or `rshared`; "" for none, or as little of it as the runtime insists on for this source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class PodProbes:
             async with asyncio.timeout(spec.timeout):
                 code, output = await run_command(self._context.runtime, container_id, command)
         except TimeoutError:
-            return Answer(False, f"command timed out: {' '.join(command)!r} timed out after {spec.timeout}s")
+            return Answer(False, f'command timed out: "{" ".join(command)}" timed out after {spec.timeout:g}s')
         except RuntimeAway:
             raise
         except RuntimeFailure as error:

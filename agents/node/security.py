@@ -5,7 +5,7 @@ A container's own context wins over its pod's. Pure.
 
 from __future__ import annotations
 
-from agents.node.podspec import full_name
+from agents.node.podspec import app_containers, full_name, init_containers
 from agents.node.ports import Image, Security
 from mesh.objects.types import Object
 
@@ -49,6 +49,13 @@ def _user(pod: Object, container: Object) -> str:
     if user is None:
         return ""
     return f"{user}" if group is None else f"{user}:{group}"
+
+
+def only_user(pod: Object) -> int | None:
+    """The user as whom all of the pod's containers run; None when one of them names none, or another."""
+    users = {effective(pod, container, "runAsUser") for container in (*app_containers(pod), *init_containers(pod))}
+    user = users.pop()
+    return None if users or user is None else int(str(user))
 
 
 def check_non_root(pod: Object, container: Object, image: Image) -> None:

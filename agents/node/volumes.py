@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agents.node.environment import Lookup, bytes_of, field_value, references, resource_value
 from agents.node.podspec import app_containers, places
-from agents.node.security import ConfigError
+from agents.node.security import ConfigError, only_user
 from mesh.objects.types import Object
 
 DEFAULT_MODE = 0o644
@@ -32,6 +32,8 @@ class FileData:
 
     data: bytes
     mode: int = DEFAULT_MODE
+    owner: int | None = None
+    """Its user; root when None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,20 @@ def payload(
                     files |= dict(_downward(pod, source.get("items") or (), mode, status, allocatable))
                 case "serviceAccountToken":
                     need = next(n for n in token_needs(pod) if n.volume == name and n.path == source["path"])
-                    files[source["path"]] = FileData(tokens[need].encode(), mode & 0o600 or 0o600)
+                    files[source["path"]] = _token(pod, tokens[need], mode)
                 case _:
                     raise ConfigError(f"projected volume source {kind} is not supported")
     except ConfigError as error:
         raise VolumeError(name, str(error)) from error
     return files
+
+
+def _token(pod: Object, token: str, mode: int) -> FileData:
+    """A token is its reader's alone where the pod says who reads it, as one user or one group; else it has the volume's
+    mode. https://kubernetes.io/docs/concepts/storage/projected-volumes/#securitycontext-interactions"""
+    owner = only_user(pod)
+    alone = owner is not None or (pod["spec"].get("securityContext") or {}).get("fsGroup") is not None
+    return FileData(token.encode(), 0o600 if alone else mode, owner)
 
 
 def _keys(pod: Object, kind: str, name: str, source: Object, *, mode: int, lookup: Lookup) -> dict[str, FileData]:

@@ -55,13 +55,15 @@ def events(
     namespace: options.Namespace = "",
     all_namespaces: options.AllNamespaces = False,
     about: Annotated[str, typer.Option("--for", help="Only about this object: pod/web-1.")] = "",
+    types: Annotated[str, typer.Option("--types", help="Only of these types: Warning,Normal.")] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on as events happen.")] = False,
+    no_headers: options.NoHeaders = False,
 ) -> None:
     """Show what happened, oldest first."""
-    terms = []
+    terms = _types(types)
     if about:
         target = one_target([about])
-        terms = [f"involvedObject.kind={target.resource.kind}", f"involvedObject.name={target.name}"]
+        terms += [f"involvedObject.kind={target.resource.kind}", f"involvedObject.name={target.name}"]
 
     async def command(session: Session) -> None:
         from cli.printing import TablePrinter
@@ -71,7 +73,7 @@ def events(
         answer = await session.client.request(Request("GET", EVENTS.path(where), query, accept=TABLE))
         table: Object = orjson.loads(answer.body)
         table["rows"] = sorted(table.get("rows") or (), key=_happened)
-        printer = TablePrinter(wide=False, namespaces=all_namespaces)
+        printer = TablePrinter(wide=False, namespaces=all_namespaces, headers=not no_headers)
         if table["rows"]:
             printer.show(table, EVENTS)
         elif not watch:
@@ -84,6 +86,14 @@ def events(
                     printer.show(event.object, EVENTS)
 
     run(command, namespace)
+
+
+def _types(given: str) -> list[str]:
+    """The field selector's terms for types of events. Both types are all events."""
+    wanted = {word.strip().capitalize() for word in given.split(",")} if given else set()
+    if not wanted <= {"Normal", "Warning"}:
+        raise Terminal("valid --types are Normal or Warning")
+    return [f"type={word}" for word in wanted] if len(wanted) == 1 else []
 
 
 def _happened(row: Object) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from cli import completion, options
 from cli.arguments import Target, parse_targets
+from cli.creating import DRY_RUNS
 from cli.printing import say
 from cli.session import Session, run
 from mesh.errors import Terminal
@@ -135,15 +136,17 @@ def _set_unschedulable(nodes: list[str], wanted: bool) -> None:
     run(command)
 
 
-async def set_unschedulable(session: Session, name: str, wanted: bool) -> None:
+async def set_unschedulable(session: Session, name: str, wanted: bool, dry_run: str = "none") -> None:
     """Cordon or uncordon one node, and say so."""
     word = "cordoned" if wanted else "uncordoned"
     node = await session.client.get(NODES, name)
     if bool(node["spec"].get("unschedulable")) == wanted:
-        say(f"node/{name} already {word}")
+        say(f"node/{name} already {word}{DRY_RUNS[dry_run]}")
         return
-    await session.client.patch(NODES, name, "", {"spec": {"unschedulable": wanted or None}})
-    say(f"node/{name} {word}")
+    if dry_run != "client":
+        patch = {"spec": {"unschedulable": wanted or None}}
+        await session.client.patch(NODES, name, "", patch, dry_run=dry_run == "server")
+    say(f"node/{name} {word}{DRY_RUNS[dry_run]}")
 
 
 def _named(words: list[str]) -> list[Target]:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import signal
 import sys
-import termios
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
-import orjson
 import typer
 
 from cli import options
-from cli.pods import CHUNK, CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Container, Pod, choose_container, find_pod
-from cli.printing import warn
+from cli.pods import Container, Pod, choose_container, find_pod
 from cli.session import Session, run
-from mesh.api.port import Stream
-from mesh.errors import Terminal
-from mesh.objects.kinds import PODS
-from mesh.objects.meta import name_of, namespace_of
-from mesh.objects.types import Object
+from cli.streams import converse
 
 Stdin = Annotated[bool, typer.Option("--stdin", "-i", help="Pass our standard input on.")]
 Tty = Annotated[bool, typer.Option("--tty", "-t", help="Standard input is a terminal.")]
@@ -43,7 +30,7 @@ def exec_in(
         found = await find_pod(session, pod)
         given = [("container", choose_container(found, container))]
         given += [("command", word) for word in arguments]
-        return await _attached(session, found, "exec", given, stdin, terminal)
+        return await converse(session, found, "exec", given, stdin=stdin, terminal=terminal)
 
     sys.exit(run(command, namespace))
 
@@ -60,86 +47,6 @@ def attach(
     async def command(session: Session) -> int:
         found = await find_pod(session, pod)
         given = [("container", choose_container(found, container))]
-        return await _attached(session, found, "attach", given, stdin, terminal)
+        return await converse(session, found, "attach", given, stdin=stdin, terminal=terminal)
 
     sys.exit(run(command, namespace))
-
-
-async def _attached(
-    session: Session, pod: Object, subresource: str, given: list[tuple[str, str]], stdin: bool, terminal: bool
-) -> int:
-    """Run an attached session to its end; returns the exit code."""
-    if terminal and not sys.stdin.isatty():
-        warn("Unable to use a TTY - input is not a terminal or the right kind of file")
-        terminal = False
-    given += [("stdin", "true")] if stdin else []
-    given += [("tty", "true")] if terminal else [("stderr", "true")]
-    given += [("stdout", "true")]
-    name, where = name_of(pod), namespace_of(pod)
-    stream = await session.client.connect(PODS, name, where, subresource, tuple(given))
-    with _raw_terminal(terminal):
-        feeding = [asyncio.create_task(_feed(stream))] if stdin else []
-        if terminal:
-            _send_size(stream, feeding)
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGWINCH, _send_size, stream, feeding)
-        try:
-            return await _show(stream)
-        finally:
-            for task in feeding:
-                task.cancel()
-            await stream.close()
-
-
-async def _show(stream: Stream) -> int:
-    outputs = {STDOUT: sys.stdout.buffer, STDERR: sys.stderr.buffer}
-    while (frame := await stream.receive()) is not None:
-        channel, data = frame
-        if channel == ERROR:
-            return _exit_code(orjson.loads(data))
-        output = outputs.get(channel)
-        if output:
-            output.write(data)
-            output.flush()
-    return 0
-
-
-def _exit_code(status: Object) -> int:
-    if status.get("status") == "Success":
-        return 0
-    for cause in (status.get("details") or {}).get("causes") or ():
-        if cause.get("reason") == "ExitCode":
-            warn(f"command terminated with exit code {cause['message']}")
-            return int(cause["message"])
-    raise Terminal(str(status.get("message") or "the command could not be run"))
-
-
-async def _feed(stream: Stream) -> None:
-    """Pass our standard input on, and its end."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while data := await reader.read(CHUNK):
-        await stream.send(STDIN, data)
-    await stream.send(CLOSE, bytes([STDIN]))
-
-
-def _send_size(stream: Stream, tasks: list[asyncio.Task[None]]) -> None:
-    columns, lines = shutil.get_terminal_size()
-    size = orjson.dumps({"Width": columns, "Height": lines})
-    tasks.append(asyncio.create_task(stream.send(RESIZE, size)))
-
-
-@contextmanager
-def _raw_terminal(wanted: bool) -> Iterator[None]:
-    """The terminal passes every key on, Ctrl-C too, until we are done."""
-    if not wanted:
-        yield
-        return
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed already is not lost
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -39,7 +39,7 @@ def get(
     sort_by: Annotated[str, typer.Option("--sort-by", help="Order by a field: .metadata.creationTimestamp.")] = "",
     show_kind: Annotated[bool, typer.Option("--show-kind", help="TYPE/NAME instead of names.")] = False,
     ignore_not_found: options.IgnoreNotFound = False,
-    no_headers: Annotated[bool, typer.Option("--no-headers", help="Leave out the line of column names.")] = False,
+    no_headers: options.NoHeaders = False,
 ) -> None:
     """Show objects: covey get pods, covey get deploy/web -o yaml, covey get all -A."""
     check_format(output)

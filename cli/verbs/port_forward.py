@@ -22,6 +22,8 @@ from mesh.objects.kinds import PODS, SERVICES
 from mesh.objects.meta import name_of, namespace_of
 from mesh.objects.types import Object
 
+_HIGHEST_PORT = 65535
+
 
 def port_forward(
     pod: Pod,
@@ -30,18 +32,41 @@ def port_forward(
     address: Annotated[str, typer.Option("--address", help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Make ports of a pod reachable on this machine: covey port-forward deploy/web 8080:80."""
+    wanted = [_ports(text) for text in ports]
 
     async def command(session: Session) -> None:
         found = await find_pod(session, pod)
         service = await _service(session, pod)
         async with contextlib.AsyncExitStack() as stack:
-            for text in ports:
-                local, _, remote = text.rpartition(":")
-                target = _target_port(service, found, int(remote)) if service else int(remote)
-                await stack.enter_async_context(_forwarded(session, found, address, int(local or remote), target))
+            for local, remote in wanted:
+                target = _target_port(service, found, remote) if service else _own_port(found, remote)
+                same = int(remote) if remote.isdecimal() else target
+                here = same if local is None else local
+                await stack.enter_async_context(_forwarded(session, found, address, here, target))
             await asyncio.Event().wait()
 
     run(command, namespace)
+
+
+def _ports(text: str) -> tuple[int | None, str]:
+    """Local port and remote port or its name; locally 0 is whichever is free (`:80`), None the same as remotely."""
+    local, colon, remote = text.rpartition(":")
+    if local and not (local.isdecimal() and int(local) <= _HIGHEST_PORT):
+        raise Terminal(f"error parsing local port '{local}': it is no number from 0 to {_HIGHEST_PORT}")
+    if not remote or (remote.isdecimal() and not 0 < int(remote) <= _HIGHEST_PORT):
+        raise Terminal("remote port must be > 0" if remote == "0" else f"error parsing remote port '{remote}'")
+    return (int(local or "0") if colon else None), remote
+
+
+def _own_port(pod: Object, wanted: str) -> int:
+    """The pod's port of this number or name."""
+    if wanted.isdecimal():
+        return int(wanted)
+    for container in pod["spec"]["containers"]:
+        for named in container.get("ports") or ():
+            if named.get("name") == wanted:
+                return int(named["containerPort"])
+    raise Terminal(f"Pod '{name_of(pod)}' does not have a named port '{wanted}'")
 
 
 async def _service(session: Session, word: str) -> Object | None:
@@ -51,19 +76,12 @@ async def _service(session: Session, word: str) -> Object | None:
     return await session.client.get(target.resource, target.name, session.namespace)
 
 
-def _target_port(service: Object, pod: Object, port: int) -> int:
-    """The pod's port behind a service's port."""
+def _target_port(service: Object, pod: Object, wanted: str) -> int:
+    """The pod's port behind a service's port, which is given by number or name."""
     for entry in service["spec"].get("ports") or ():
-        if entry["port"] != port:
-            continue
-        target = entry.get("targetPort", port)
-        if isinstance(target, int):
-            return target
-        for container in pod["spec"]["containers"]:
-            for named in container.get("ports") or ():
-                if named.get("name") == target:
-                    return int(named["containerPort"])
-    raise Terminal(f"Service {service['metadata']['name']} does not have a service port {port}")
+        if wanted in {str(entry["port"]), entry.get("name")}:
+            return _own_port(pod, str(entry.get("targetPort", entry["port"])))
+    raise Terminal(f"Service {name_of(service)} does not have a service port {wanted}")
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ Revisions are ReplicaSets that the Deployment owns, numbered by the annotation `
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 HASH = "pod-template-hash"
 
 app = typer.Typer(no_args_is_help=True, help="Follow and steer the rollout of a Deployment.")
+app.callback()(options.before_the_verb)
 One = Annotated[list[str], typer.Argument(metavar="deployment/NAME", autocompletion=completion.deployments)]
 
 
@@ -36,12 +38,17 @@ def status(
     words: One,
     namespace: options.Namespace = "",
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait until the rollout is over.")] = True,
+    timeout: options.Timeout = 0,
 ) -> None:
     """Wait for a rollout to finish, saying how far it is."""
 
     async def command(session: Session) -> None:
         target = _deployment(words)
-        await follow(session, target, watch=watch)
+        try:
+            async with asyncio.timeout(timeout or None):
+                await follow(session, target, watch=watch)
+        except TimeoutError:
+            raise Terminal("timed out waiting for the condition") from None
 
     run(command, namespace)
 

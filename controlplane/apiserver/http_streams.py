@@ -43,7 +43,9 @@ async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequ
     operation = request.path.strip("/").rpartition("/")[2]
     if operation == "log":
         return await _serve_log(api, request, user, http)
-    await api.check_stream(request, user)
+    # A client whose WebSocket was refused asks again with SPDY: it is to hear the same reason, not that we lack SPDY.
+    again = operation != "portforward" and not _wants_websocket(http)
+    await api.check_stream(request, user, running=again)
     if operation == "portforward":
         return await _serve_tunnel(api, request, user, _socket(http, operation, (portforward.PROTOCOL,)), http)
     stream = ChannelSocket(http, _socket(http, operation, CHANNEL_PROTOCOLS))
@@ -59,10 +61,14 @@ async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequ
     return stream.socket
 
 
+def _wants_websocket(http: web.BaseRequest) -> bool:
+    return http.headers.get("Upgrade", "").lower() == "websocket"
+
+
 def _socket(http: web.BaseRequest, operation: str, protocols: tuple[str, ...]) -> web.WebSocketResponse:
     """A WebSocket that can be prepared for this request; raises `BadRequest` when the client asks for none, for none of
     these protocols, or in a way that makes no sense."""
-    if http.headers.get("Upgrade", "").lower() != "websocket":
+    if not _wants_websocket(http):
         raise BadRequest(
             f"unable to upgrade: {operation} needs a WebSocket connection (kubectl 1.31 or later, or a client that "
             f"speaks {' or '.join(protocols)})"

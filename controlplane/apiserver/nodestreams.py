@@ -155,6 +155,15 @@ def container_of(pod: Object, wanted: str) -> str:
     raise BadRequest(told)
 
 
+def check_running(pod: Object, wanted: str) -> None:
+    """Raise `BadRequest` when the container that a request means is shown as not running."""
+    name, status = container_of(pod, wanted), pod.get("status") or {}
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for known in status.get(field) or ():
+            if known.get("name") == name and "running" not in (known.get("state") or {}):
+                raise BadRequest(f'container not found ("{name}")')
+
+
 async def bridge(client: Stream, node: Stream) -> None:
     """Carry frames both ways until one side has ended; then end the other. The client's end is left to the front end
     when the node vanished, so that it can say so."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from controlplane.apiserver import authorize, routes
 from controlplane.apiserver.authorize import Attributes, Authorizer
+from controlplane.apiserver.bodies import warning_headers
 from controlplane.apiserver.deletes import Deletes
 from controlplane.apiserver.documents import Documents
 from controlplane.apiserver.metrics import Metrics
-from controlplane.apiserver.nodestreams import NodeStreams
+from controlplane.apiserver.nodestreams import NodeStreams, check_running
 from controlplane.apiserver.reads import Reads
 from controlplane.apiserver.render import Renderer
 from controlplane.apiserver.reviews import Reviews
@@ -126,12 +127,15 @@ class ApiServer:
             self._authorize(user, route)
             await self._parts.streams.connect(request, route, stream)
 
-    async def check_stream(self, request: Request, user: User) -> None:
-        """Refuse what `connect` would refuse for the pod as a whole, before anything of the transport is looked at."""
+    async def check_stream(self, request: Request, user: User, *, running: bool) -> None:
+        """Refuse what `connect` would refuse for the pod as a whole, before anything of the transport is looked at; with
+        `running` also a container that is known not to run."""
         with _faults_told(request):
             route = routes.route(request.method, request.path)
             self._authorize(user, route)
-            await self._parts.streams.find(route)
+            pod = await self._parts.streams.find(route)
+            if running:
+                check_running(pod, request.param("container"))
 
     # Steps
 
@@ -145,7 +149,10 @@ class ApiServer:
         answer = self._answers.get((route.verb, route.subresource))
         if answer is None or not _serves(route):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
-        return await answer(request, route, self._renderer(request, route))
+        response = await answer(request, route, self._renderer(request, route))
+        if deprecated := strategy_for(route.resource).deprecated:
+            response = replace(response, headers=(*warning_headers([deprecated]), *response.headers))
+        return response
 
     def _authorize(self, user: User, route: Route) -> None:
         if not self._parts.authorizer.allows(user, authorize.attributes(route)):

@@ -68,8 +68,17 @@ def available(rs: Object) -> int:
 
 
 def _staying(rs: Object) -> int:
-    """How many available pods will stay: those beyond `spec.replicas` are on their way out, whatever status says."""
+    """How many available pods will stay at most: those beyond `spec.replicas` are on their way out, whatever status
+    says."""
     return min(available(rs), size(rs))
+
+
+def _surely_staying(rs: Object) -> int:
+    """How many available pods stay at least, while the ReplicaSet has still to end pods: those that are not ready go
+    first, but of ready ones an available one may go before one that became ready a moment ago."""
+    ready = int((rs.get("status") or {}).get("readyReplicas") or 0)
+    leaving = max(ready - size(rs), 0)
+    return max(min(size(rs), available(rs) - leaving), 0)
 
 
 def is_observed(rs: Object) -> bool:
@@ -108,11 +117,12 @@ def old_set_sizes(bounds: Bounds, new_set: Object, old_sets: Sequence[Object]) -
     """The smaller sizes of old ReplicaSets in a rolling update: unhealthy pods first, then as availability allows.
 
     New pods that are not yet available count as if they were missing, since they may never come up. Stricter than
-    Kubernetes in one thing: nothing shrinks on the word of a status that does not know of the last change of size.
+    Kubernetes in one thing: nothing shrinks on the word of a status that does not know of the last change of size, or
+    counts pods as available of which that change will end some.
     """
     if not all(is_observed(rs) for rs in (new_set, *old_sets)):
         return {}
-    unavailable_new = size(new_set) - _staying(new_set)
+    unavailable_new = size(new_set) - _surely_staying(new_set)
     removable = total(old_sets) + size(new_set) - bounds.least_available - unavailable_new
     if removable <= 0:
         return {}
@@ -122,7 +132,7 @@ def old_set_sizes(bounds: Bounds, new_set: Object, old_sets: Sequence[Object]) -
         if unhealthy > 0:
             sizes[name_of(rs)] -= unhealthy
             removable -= unhealthy
-    spare = sum(_staying(rs) for rs in (new_set, *old_sets)) - bounds.least_available
+    spare = sum(_surely_staying(rs) for rs in (new_set, *old_sets)) - bounds.least_available
     for rs in by_age(old_sets):
         step = min(sizes[name_of(rs)], max(spare, 0))
         sizes[name_of(rs)] -= step

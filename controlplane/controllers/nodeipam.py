@@ -1,9 +1,9 @@
 """Node address management: gives each node its part of the pods' address range.
 
-Pure. One key for the whole cluster, because two nodes must never be given the same range. A range from which pods still
+One key for the whole cluster, because two nodes must never be given the same range. A range from which pods still
 hold addresses is nobody's but their node's: a Node that was deleted, and registers again while its pods run on, gets it
-back, and no other node is given it before those pods are gone. Behaviour otherwise: Kubernetes' pkg/controller/nodeipam
-(range allocator).
+back, and no other node is given it before those pods are gone. What became free is given out again last, as in Kubernetes
+(pkg/controller/nodeipam, range allocator): on a machine whose Node was deleted containers may run that no pod tells of.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ class NodeIpamController:
 
     def __init__(self, pod_cidrs: Sequence[str], mask_sizes: Sequence[int]) -> None:
         self._pools = [(ipaddress.ip_network(c), size) for c, size in zip(pod_cidrs, mask_sizes, strict=True)]
+        self._next = [0] * len(self._pools)
+        """Of each pool, the position at which to look for the next free part: after the last one that was ever taken, as
+        far as we have seen."""
 
     def plan(self, key: Key, observed: Observed) -> Plan:  # noqa: ARG002 - one key only
         """Ranges for the nodes without, the oldest first."""
@@ -53,7 +56,7 @@ class NodeIpamController:
         without.sort(key=lambda node: (node["metadata"].get("creationTimestamp", ""), name_of(node)))
         taken = {ipaddress.ip_network(cidr, strict=False) for node in nodes for cidr in _ranges(node)}
         held = [_held(pool, size, observed.caches[PODS].list()) for pool, size in self._pools]
-        free = [_free(*pool, taken | mine.keys()) for pool, mine in zip(self._pools, held, strict=True)]
+        free = [self._free(place, taken | mine.keys()) for place, mine in enumerate(held)]
         actions: list[Action] = []
         for node in without[:_MOST_PER_PASS]:
             found = [
@@ -69,6 +72,21 @@ class NodeIpamController:
                 patch = {"spec": {"podCIDR": given[0], "podCIDRs": given}}
                 actions.append(Patch(NODES, key_of(node), patch, uid_of(node)))
         return Plan(tuple(actions), parallel=True)
+
+    def _free(self, place: int, taken: AbstractSet[Network]) -> Iterator[Network]:
+        """The free parts of one pool, those that were never taken first."""
+        pool, size = self._pools[place]
+        for network in taken:
+            if network.version == pool.version and network.prefixlen == size and network[0] in pool:
+                self._next[place] = max(self._next[place], _position(network, pool) + 1)
+        for network in _parts(pool, size, self._next[place], taken):
+            self._next[place] = max(self._next[place], _position(network, pool) + 1)
+            yield network
+
+
+def _position(part: Network, pool: Network) -> int:
+    """Which of the pool's parts of its size it is: the first is 0."""
+    return (int(part[0]) - int(pool[0])) >> (part.max_prefixlen - part.prefixlen)
 
 
 def _ranges(node: Object) -> list[str]:
@@ -86,11 +104,14 @@ def _held(pool: Network, size: int, pods: Sequence[Object]) -> dict[Network, str
     return held
 
 
-def _free(pool: Network, size: int, taken: AbstractSet[Network]) -> Iterator[Network]:
-    """The parts of a pool that overlap none that is taken, in order."""
+def _parts(pool: Network, size: int, start: int, taken: AbstractSet[Network]) -> Iterator[Network]:
+    """The parts of a pool that overlap none that is taken, from position `start` on and then from the first."""
     same_size = {network for network in taken if network.version == pool.version and network.prefixlen == size}
     others = [network for network in taken if network.version == pool.version and network.prefixlen != size]
-    for network in pool.subnets(new_prefix=size):
+    count = 1 << (size - pool.prefixlen)
+    for step in range(count):
+        at = int(pool[0]) + ((start + step) % count << (pool.max_prefixlen - size))
+        network = type(pool)((at, size))
         if network not in same_size and not any(_overlap(network, other) for other in others):
             yield network
 

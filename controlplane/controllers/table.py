@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from controlplane.controllers.deployment import DeploymentController
 from controlplane.controllers.endpoints import EndpointsController
 from controlplane.controllers.endpointslice import EndpointSliceController
+from controlplane.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from controlplane.controllers.garbagecollector import GarbageCollector
 from controlplane.controllers.namespace import NamespaceController
 from controlplane.controllers.node_health import HealthSource
@@ -31,6 +32,7 @@ def controllers(
         DeploymentController(),
         ReplicaSetController(),
         EndpointSliceController(),
+        EndpointSliceMirroringController(),
         EndpointsController(),
         NamespaceController(resources),
         GarbageCollector(resources),

@@ -9,9 +9,9 @@ import orjson
 
 from mesh.api.port import Request, Response, Stream, WatchEvent
 from mesh.bus import envelope, subjects
-from mesh.bus.port import Bus, Silence
+from mesh.bus.port import Bus, NobodyListens, Silence
 from mesh.bus.streams import FrameStream, join
-from mesh.errors import RequestTooLarge, from_status
+from mesh.errors import RequestTooLarge, Unavailable, from_status
 
 BODY_UP_TO = 3 * 1024 * 1024
 """Bytes of a request's body, as Kubernetes' API server takes them."""
@@ -64,6 +64,8 @@ class BusTransport:
         subject = subjects.api(self._bus.identity)
         try:
             data = await self._bus.request(subject, envelope.encode_request(op, request), timeout=self._timeout)
+        except NobodyListens as error:
+            raise Unavailable(f"no API server is there to answer {request.method} {request.path}") from error
         except Silence as error:
             raise Silence(f"no answer to {request.method} {request.path} within {self._timeout:g} s") from error
         answer = envelope.decode_answer(data)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mesh.bus.identities import Signer
 from mesh.bus.natspy import Client, Msg, errors
 from mesh.bus.natspy import Subscription as NatsSubscription
-from mesh.bus.port import WORKING, Silence
+from mesh.bus.port import WORKING, NobodyListens, Silence
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -179,8 +179,8 @@ class Connection:
     def expect(self, subject: str) -> tuple[str, asyncio.Future[Msg]]:
         """A reply subject for a message on `subject`, and the answer that will come there.
 
-        The future fails with `Unavailable` when nobody listens or the connection is lost, and with `Forbidden` when the
-        broker refuses `subject`. Cancel it when it is no longer wanted.
+        The future fails with `NobodyListens`, with `Unavailable` when the connection is lost, and with `Forbidden` when
+        the broker refuses `subject`. Cancel it when it is no longer wanted.
         """
         self._tokens += 1
         token = str(self._tokens)
@@ -357,7 +357,7 @@ class Connection:
         if future is None or future.done():
             return
         if message.headers and message.headers.get("Status") == "503" and not message.data:
-            future.set_exception(Unavailable(f"nobody listens on {subject}"))
+            future.set_exception(NobodyListens(f"nobody listens on {subject}"))
         elif message.data == WORKING and token in self._prolong:
             self._prolong[token]()
         else:

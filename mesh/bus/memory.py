@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.bus.permissions import Permissions, client_permissions, covers, server_permissions
-from mesh.bus.port import WORKING, Message, Silence
+from mesh.bus.port import WORKING, Message, NobodyListens, Silence
 from mesh.bus.subjects import inbox_prefix
 from mesh.errors import Forbidden, Unavailable
 
@@ -188,7 +188,7 @@ class MemoryBus:
         self._answers[answer] = None
         try:
             if not self._send(subject, data, reply):
-                raise Unavailable(f"nobody listens on {subject}")
+                raise NobodyListens(f"nobody listens on {subject}")
             async with limit:
                 return await answer
         except TimeoutError:

@@ -16,6 +16,10 @@ WORKING = b""
 """In place of an answer: it takes longer, but is being worked on. Whoever is asked may say so again and again."""
 
 
+class NobodyListens(Unavailable):
+    """Nobody has subscribed to the subject: who should answer has gone, or has not yet begun."""
+
+
 class Silence(Unavailable):
     """Somebody listened, and neither answered nor said that he was at work."""
 
@@ -54,7 +58,7 @@ class Bus(Protocol):
         """Send one message; raises `Unavailable` when not connected, `Forbidden` when known to be refused."""
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        """Send and wait for one answer under our own inbox; raises `Unavailable` when nobody listens or the connection
+        """Send and wait for one answer under our own inbox; raises `NobodyListens`, `Unavailable` when the connection
         is lost, `Silence` when for `timeout` seconds there is neither answer nor `WORKING`, and `Forbidden` when the
         broker refuses the subject."""
 

@@ -35,9 +35,12 @@ class ObjectCache:
         self._originals: dict[Key, bytes] | None = {} if detect_mutations else None
 
     def add_index(self, name: str, function: IndexFunction) -> None:
-        """File all objects, present and future, under the values of `function`. A known name is left as it is: equal
-        names are equal functions."""
-        if name in self._functions:
+        """File all objects, present and future, under the values of `function`. A known name is left as it is; raises
+        ValueError when it is another function's."""
+        known = self._functions.get(name)
+        if known is not None:
+            if known != function:
+                raise ValueError(f"two different indexes are called {name!r}: one would read what the other files")
             return
         self._functions[name] = function
         files: _Files = defaultdict(dict)

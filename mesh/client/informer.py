@@ -138,7 +138,7 @@ class Informer:
         await self._until(seen)
 
     def add_index(self, name: str, function: IndexFunction) -> None:
-        """Declare an index; equal names must be equal functions."""
+        """Declare an index; raises ValueError for a name that another function has."""
         self._cache.add_index(name, function)
 
     def add_handler(self, handler: Handler) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from mesh.bus import subjects
-from mesh.bus.port import WORKING, Bus, Message, Silence
+from mesh.bus.port import WORKING, Bus, Message, NobodyListens, Silence
 from mesh.errors import Forbidden, Unavailable
 from tests.support.nats import eventually
 
@@ -63,7 +63,7 @@ class BusContract:
         assert await server.request(subjects.calls(a.identity), b"x", timeout=5) == b"x"
 
     async def test_nobody_listens(self, a: Bus) -> None:
-        with pytest.raises(Unavailable, match="nobody listens"):
+        with pytest.raises(NobodyListens, match="nobody listens"):
             await a.request(subjects.api(a.identity), b"", timeout=5)
 
     async def test_nobody_answers(self, a: Bus, server: Bus) -> None:

@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/key'"):
         write_private(tmp_path / "key", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["key"]
     assert (tmp_path / "key").read_bytes() == b"old"

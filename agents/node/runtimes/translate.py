@@ -16,6 +16,7 @@ from agents.node.ports import (
     ContainerSpec,
     ContainerStatus,
     Image,
+    Mount,
     Resources,
     RuntimeFailure,
     SandboxSpec,
@@ -177,20 +178,17 @@ def _limits(resources: Resources) -> dict[str, Json]:
 
 
 def _mounts(spec: ContainerSpec, entry_dir: str) -> list[Json]:
-    wanted = [(m.source, m.target, m.read_only, m.propagation) for m in spec.mounts]
-    wanted.append((entry_dir, ENTRY, True, "rprivate"))
-    if all(target != "/etc/hostname" for _, target, _, _ in wanted):
-        wanted.append((f"{entry_dir}/hostname", "/etc/hostname", False, "rprivate"))
-    return [
-        {
-            "Type": "bind",
-            "Source": source,
-            "Target": target,
-            "ReadOnly": read_only,
-            "BindOptions": {"Propagation": propagation},
-        }
-        for source, target, read_only, propagation in wanted
-    ]
+    wanted = [*spec.mounts, Mount(entry_dir, ENTRY, read_only=True)]
+    if all(mount.target != "/etc/hostname" for mount in wanted):
+        wanted.append(Mount(f"{entry_dir}/hostname", "/etc/hostname"))
+    return [_mount(mount) for mount in wanted]
+
+
+def _mount(mount: Mount) -> Json:
+    """Without a word about propagation Docker makes a mount private, but one that holds its own root a slave, and refuses
+    that one when asked for a private mount."""
+    bound = {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+    return bound | ({"BindOptions": {"Propagation": mount.propagation}} if mount.propagation else {})
 
 
 def _device(text: str) -> Json:

@@ -1,4 +1,4 @@
-"""Validation of containers: names, images, ports, environment, mounts, and what goes into the lists of them.
+"""Validation of containers: names, images, ports, environment, and what goes into the lists of them.
 
 Source: pkg/apis/core/validation/validation.go of Kubernetes 1.36 (validateContainers and what it calls).
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.env_validation import validate_env, validate_env_from
+from controlplane.apiserver.strategies.mount_validation import validate_devices, validate_mounts
 from controlplane.apiserver.strategies.probe_validation import validate_lifecycle, validate_probe
 from controlplane.apiserver.strategies.resource_validation import validate_requirements
 from controlplane.apiserver.strategies.security_validation import validate_container_security
@@ -20,7 +21,6 @@ from mesh.objects.types import Object
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
-_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
 _EPHEMERAL_FORBIDDEN = (
     "ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy",
 )  # fmt: skip
@@ -87,6 +87,8 @@ def validate_init_containers(
             for field in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
             if field in container
         ]
+        if policies := container.get("resizePolicy"):
+            found.append(causes.invalid(f"{at}.resizePolicy", policies, "must not be set for init containers"))
     return found
 
 
@@ -137,7 +139,8 @@ def _validate_common(container: Object, pod: PodContext, path: str) -> list[Caus
     found += _validate_ports(container.get("ports") or (), f"{path}.ports")
     found += validate_env(container.get("env") or (), f"{path}.env")
     found += validate_env_from(container.get("envFrom") or (), f"{path}.envFrom")
-    found += _validate_mounts(container, pod.volumes, f"{path}.volumeMounts")
+    found += validate_mounts(container, pod.volumes, f"{path}.volumeMounts")
+    found += validate_devices(container, pod.volumes, f"{path}.volumeDevices")
     policy = container.get("imagePullPolicy", "")
     if not policy:
         found.append(causes.required(f"{path}.imagePullPolicy"))
@@ -194,51 +197,6 @@ def _validate_host_ports(containers: Sequence[Object], path: str) -> list[Cause]
             if claim in seen:
                 found.append(causes.duplicate(f"{path}[{position}].ports[{number}].hostPort", claim))
             seen.add(claim)
-    return found
-
-
-def _validate_mounts(container: Object, volumes: Mapping[str, Object], path: str) -> list[Cause]:
-    found: list[Cause] = []
-    seen: set[str] = set()
-    for position, mount in enumerate(container.get("volumeMounts") or ()):
-        at = causes.index(path, position)
-        name, where = mount.get("name", ""), mount.get("mountPath", "")
-        if not name:
-            found.append(causes.required(f"{at}.name"))
-        if name not in volumes:
-            found.append(causes.not_found(f"{at}.name", name))
-        if not where:
-            found.append(causes.required(f"{at}.mountPath"))
-        if where in seen:
-            found.append(causes.invalid(f"{at}.mountPath", where, "must be unique"))
-        seen.add(where)
-        for field in ("subPath", "subPathExpr"):
-            if value := mount.get(field):
-                found += validate_descending_path(value, f"{path}.{field}")
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            sentence = "subPathExpr and subPath are mutually exclusive"
-            found.append(causes.invalid(f"{at}.subPathExpr", mount["subPathExpr"], sentence))
-        found += _validate_propagation(mount, container, f"{path}.mountPropagation")
-    return found
-
-
-def _validate_propagation(mount: Object, container: Object, path: str) -> list[Cause]:
-    propagation = mount.get("mountPropagation")
-    if propagation is None:
-        return []
-    if propagation not in _PROPAGATIONS:
-        return [causes.unsupported(path, propagation, _PROPAGATIONS)]
-    privileged = (container.get("securityContext") or {}).get("privileged")
-    if propagation == "Bidirectional" and not privileged:
-        return [causes.forbidden(path, "Bidirectional mount propagation is available only to privileged containers")]
-    return []
-
-
-def validate_descending_path(value: str, path: str) -> list[Cause]:
-    """A path inside a volume: relative, and never upwards."""
-    found = [causes.invalid(path, value, "must be a relative path")] if value.startswith("/") else []
-    if ".." in value.split("/"):
-        found.append(causes.invalid(path, value, "must not contain '..'"))
     return found
 
 

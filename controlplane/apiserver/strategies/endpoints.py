@@ -64,5 +64,5 @@ STRATEGY = Strategy(
     validate=_validate,
     updates={"": UpdateRule(validate=lambda new, _old: _validate(new))},
     create_on_update=True,
-    warnings=lambda _endpoints: [_DEPRECATED],
+    deprecated=_DEPRECATED,
 )

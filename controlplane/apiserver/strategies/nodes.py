@@ -24,7 +24,8 @@ def _default(node: Object) -> None:
     if "allocatable" not in status and "capacity" in status:
         status["allocatable"] = dict(status["capacity"])
     cidr, cidrs = node["spec"].get("podCIDR"), node["spec"].get("podCIDRs")
-    if cidr and not cidrs:
+    if cidr and (not cidrs or cidrs[0] != cidr):
+        # Clients that know only the older field change only that; it counts.
         node["spec"]["podCIDRs"] = [cidr]
     elif cidrs and not cidr:
         node["spec"]["podCIDR"] = cidrs[0]

@@ -5,6 +5,10 @@ Source: ValidatePodSpec, ValidatePodUpdate and ValidatePodStatusUpdate in pkg/ap
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from controlplane.apiserver.strategies import causes
 from controlplane.apiserver.strategies.container_validation import (
     PodContext,
@@ -14,13 +18,14 @@ from controlplane.apiserver.strategies.container_validation import (
 )
 from controlplane.apiserver.strategies.ip_validation import validate_ip
 from controlplane.apiserver.strategies.metadata import validate_annotations, validate_labels
+from controlplane.apiserver.strategies.pod_defaults import CONTAINER_LISTS
 from controlplane.apiserver.strategies.resource_validation import validate_requirements
 from controlplane.apiserver.strategies.scheduling_validation import (
     validate_affinity,
     validate_spread,
     validate_tolerations,
 )
-from controlplane.apiserver.strategies.security_validation import validate_pod_security
+from controlplane.apiserver.strategies.security_validation import LINUX_OPTIONS, validate_pod_security
 from controlplane.apiserver.strategies.volume_validation import validate_volumes
 from mesh.errors import Cause
 from mesh.objects import names
@@ -29,7 +34,16 @@ from mesh.objects.types import Object
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _PREEMPTION_POLICIES = ("PreemptLowerPriority", "Never")
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""The annotation by which a pod says how much it would be missed, against others of its ReplicaSet."""
+
+_COST = re.compile("-?[1-9][0-9]*|0")
+_OPERATING_SYSTEMS = ("linux", "windows")
 _MAX_INT32 = 2**31 - 1
+_Named: TypeAlias = tuple[tuple[str, names.Check], ...]
+_NAMES: _Named = (("serviceAccountName", names.dns1123_subdomain), ("nodeName", names.dns1123_subdomain))
+_HOST_NAMES: _Named = (("hostname", names.dns1123_label), ("subdomain", names.dns1123_label))
+_CLASSES: _Named = (("priorityClassName", names.dns1123_subdomain), ("runtimeClassName", names.dns1123_subdomain))
 
 
 def validate_pod_spec(spec: Object, path: str, *, is_pod: bool) -> list[Cause]:
@@ -56,19 +70,23 @@ def validate_pod_spec(spec: Object, path: str, *, is_pod: bool) -> list[Cause]:
     found += _validate_policies(spec, path)
     found += validate_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
     found += validate_pod_security(spec, f"{path}.securityContext")
-    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
-        sentence = "ShareProcessNamespace and HostPID cannot both be enabled"
-        found.append(causes.invalid(f"{path}.shareProcessNamespace", True, sentence))
     found += validate_affinity(spec.get("affinity"), f"{path}.affinity")
     found += _validate_dns_config(spec, f"{path}.dnsConfig")
     found += _validate_gates(spec, path)
     found += validate_spread(spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints")
-    found += _validate_names(spec, path)
+    found += _validate_names(spec, _NAMES, path)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= _MAX_INT32:
         found.append(causes.invalid(f"{path}.activeDeadlineSeconds", deadline, names.between(1, _MAX_INT32)))
+    found += _validate_names(spec, _HOST_NAMES, path)
     found += validate_tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
-    return found + _validate_host_aliases(spec, f"{path}.hostAliases")
+    found += _validate_host_aliases(spec.get("hostAliases") or (), f"{path}.hostAliases")
+    found += _validate_names(spec, _CLASSES, path)
+    preemption = spec.get("preemptionPolicy")
+    if preemption is not None and preemption not in _PREEMPTION_POLICIES:
+        found.append(causes.unsupported(f"{path}.preemptionPolicy", preemption, _PREEMPTION_POLICIES))
+    found += validate_requirements({"limits": spec.get("overhead") or {}}, f"{path}.overhead")
+    return found + _validate_os(spec, path)
 
 
 def _validate_host_network(spec: Object, path: str, *, is_pod: bool) -> list[Cause]:
@@ -92,9 +110,6 @@ def _validate_policies(spec: Object, path: str) -> list[Cause]:
             found.append(causes.required(f"{path}.{field}"))
         elif value not in known:
             found.append(causes.unsupported(f"{path}.{field}", value, known))
-    preemption = spec.get("preemptionPolicy")
-    if preemption is not None and preemption not in _PREEMPTION_POLICIES:
-        found.append(causes.unsupported(f"{path}.preemptionPolicy", preemption, _PREEMPTION_POLICIES))
     return found
 
 
@@ -145,24 +160,18 @@ def _validate_gates(spec: Object, path: str) -> list[Cause]:
     return found
 
 
-def _validate_names(spec: Object, path: str) -> list[Cause]:
-    found: list[Cause] = []
-    for field, check in (
-        ("serviceAccountName", names.dns1123_subdomain),
-        ("nodeName", names.dns1123_subdomain),
-        ("hostname", names.dns1123_label),
-        ("subdomain", names.dns1123_label),
-        ("priorityClassName", names.dns1123_subdomain),
-        ("runtimeClassName", names.dns1123_subdomain),
-    ):
-        if value := spec.get(field):
-            found += causes.each(f"{path}.{field}", value, check(value))
-    return found
+def _validate_names(spec: Object, checks: _Named, path: str) -> list[Cause]:
+    return [
+        cause
+        for field, check in checks
+        if (value := spec.get(field))
+        for cause in causes.each(f"{path}.{field}", value, check(value))
+    ]
 
 
-def _validate_host_aliases(spec: Object, path: str) -> list[Cause]:
+def _validate_host_aliases(aliases: Sequence[Object], path: str) -> list[Cause]:
     found: list[Cause] = []
-    for position, alias in enumerate(spec.get("hostAliases") or ()):
+    for position, alias in enumerate(aliases):
         at = causes.index(path, position)
         found += validate_ip(alias.get("ip", ""), f"{at}.ip")
         for number, hostname in enumerate(alias.get("hostnames") or ()):
@@ -170,11 +179,47 @@ def _validate_host_aliases(spec: Object, path: str) -> list[Cause]:
     return found
 
 
+def _validate_os(spec: Object, path: str) -> list[Cause]:
+    """The operating system: known, and with no options of another one."""
+    if "os" not in spec:
+        return []
+    name = spec["os"].get("name", "")
+    if not name:
+        return [causes.required(f"{path}.os.name", "cannot be empty")]
+    if name not in _OPERATING_SYSTEMS:
+        return [causes.unsupported(f"{path}.os", name, _OPERATING_SYSTEMS)]
+    contexts = [(f"{path}.securityContext", spec.get("securityContext") or {})]
+    for field in CONTAINER_LISTS:
+        contexts += [
+            (f"{path}.{field}[{position}].securityContext", container.get("securityContext") or {})
+            for position, container in enumerate(spec.get(field) or ())
+        ]
+    if name == "linux":
+        sentence, unwanted = "windows options cannot be set for a linux pod", frozenset({"windowsOptions"})
+    else:
+        sentence, unwanted = "cannot be set for a windows pod", LINUX_OPTIONS
+    return [
+        causes.forbidden(f"{at}.{option}", sentence)
+        for at, context in contexts
+        for option in context
+        if option in unwanted
+    ]
+
+
+def _validate_pod_annotations(annotations: Object | None, path: str) -> list[Cause]:
+    """Annotations that mean something about a pod."""
+    cost = (annotations or {}).get(DELETION_COST)
+    if cost is None or (_COST.fullmatch(cost) and -(2**31) <= int(cost) < 2**31):
+        return []
+    return [causes.invalid(causes.key(path, DELETION_COST), cost, "must be a 32bit integer")]
+
+
 def validate_template(template: Object, path: str) -> list[Cause]:
     """A pod template: its labels, annotations and spec."""
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
     found = validate_labels(meta.get("labels"), f"{path}.labels")
     found += validate_annotations(meta.get("annotations"), f"{path}.annotations")
+    found += _validate_pod_annotations(meta.get("annotations"), f"{path}.annotations")
     found += validate_pod_spec(spec, f"{path}.spec", is_pod=False)
     if spec.get("ephemeralContainers"):
         sentence = "ephemeral containers not allowed in pod template"
@@ -185,7 +230,8 @@ def validate_template(template: Object, path: str) -> list[Cause]:
 def validate_pod(pod: Object) -> list[Cause]:
     """What holds for a pod at any time, metadata excepted."""
     spec = pod["spec"]
-    found = validate_pod_spec(spec, "spec", is_pod=True)
+    found = _validate_pod_annotations(pod["metadata"].get("annotations"), "metadata.annotations")
+    found += validate_pod_spec(spec, "spec", is_pod=True)
     for field in ("containers", "initContainers"):
         for position, container in enumerate(spec.get(field) or ()):
             image = container.get("image", "")

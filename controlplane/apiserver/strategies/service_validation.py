@@ -136,27 +136,57 @@ def _validate_cluster_ips(spec: Object) -> list[Cause]:
     if spec.get("type") == "ExternalName":
         return []
     found: list[Cause] = []
-    address, addresses = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
+    address, addresses, families = spec.get("clusterIP", ""), spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
     if not address and addresses:
         found.append(causes.invalid("spec.clusterIPs", addresses, "must be empty when `clusterIP` is not specified"))
     elif address and addresses and addresses[0] != address:
         found.append(causes.invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`"))
-    for position, given in enumerate(addresses):
-        at = causes.index("spec.clusterIPs", position)
-        if given == "None":
-            if position:
-                found.append(causes.invalid(at, given, "must be set to 'None' only as the first value"))
-        else:
-            found += validate_ip(given, at)
-    if len(addresses) > 2:
-        found.append(causes.invalid("spec.clusterIPs", addresses, "may only hold up to 2 values"))
-    for position, family in enumerate(spec.get("ipFamilies") or ()):
+    for position, family in enumerate(families):
+        at = causes.index("spec.ipFamilies", position)
         if family not in _FAMILIES:
-            found.append(causes.unsupported(causes.index("spec.ipFamilies", position), family, _FAMILIES))
+            found.append(causes.unsupported(at, family, _FAMILIES))
+        if family in families[:position]:
+            found.append(causes.duplicate(at, family))
     policy = spec.get("ipFamilyPolicy")
     if policy is not None and policy not in _FAMILY_POLICIES:
         found.append(causes.unsupported("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES))
+    wrong = _validate_addresses(addresses)
+    return found + (wrong or _validate_families(addresses, families))
+
+
+def _validate_addresses(addresses: Sequence[str]) -> list[Cause]:
+    """At most two addresses, or nothing but "None"."""
+    found: list[Cause] = []
+    for position, given in enumerate(addresses):
+        if position == 0 and given == "None":
+            if len(addresses) > 1:
+                sentence = "'None' must be the first and only value"
+                found.append(causes.invalid("spec.clusterIPs", list(addresses), sentence))
+        else:
+            found += validate_ip(given, causes.index("spec.clusterIPs", position))
+    if len(addresses) > 2:
+        found.append(causes.invalid("spec.clusterIPs", list(addresses), "may only hold up to 2 values"))
     return found
+
+
+def _validate_families(addresses: Sequence[str], families: Sequence[str]) -> list[Cause]:
+    """Each address is of the family in its place, and no two are of the same; all are known to be addresses."""
+    if list(addresses) == ["None"]:
+        return []
+    found: list[Cause] = []
+    own = ["IPv6" if ":" in address else "IPv4" for address in addresses]
+    if len(set(own)) < len(own):
+        sentence = "may specify no more than one IP for each IP family"
+        found.append(causes.invalid("spec.clusterIPs", list(addresses), sentence))
+    return found + [
+        causes.invalid(
+            causes.index("spec.clusterIPs", position),
+            address,
+            f"expected an {wanted} value as indicated by `ipFamilies[{position}]`",
+        )
+        for position, (address, family, wanted) in enumerate(zip(addresses, own, families, strict=False))
+        if family != wanted and wanted in _FAMILIES
+    ]
 
 
 def _validate_port_clashes(kind: str, ports: Sequence[Object]) -> list[Cause]:
@@ -207,9 +237,13 @@ def _validate_policies(spec: Object) -> list[Cause]:
             found.append(causes.invalid("spec.externalTrafficPolicy", external, sentence))
     elif external not in _POLICIES:
         found.append(causes.unsupported("spec.externalTrafficPolicy", external, _POLICIES))
-    if spec.get("healthCheckNodePort") and not needs_health_check(spec):
-        sentence = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        found.append(causes.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], sentence))
+    if port := spec.get("healthCheckNodePort"):
+        at = "spec.healthCheckNodePort"
+        if needs_health_check(spec):
+            found += causes.each(at, port, names.port_number(port))
+        else:
+            sentence = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+            found.append(causes.invalid(at, port, sentence))
     if internal is None:
         if needs_cluster_ip(spec):
             found.append(causes.required("spec.internalTrafficPolicy"))

@@ -58,8 +58,16 @@ def _pair_cluster_ips(spec: Object) -> None:
         spec["clusterIPs"] = [spec["clusterIP"]]
 
 
+def _follow_cluster_ip(spec: Object, before: Object) -> None:
+    """A change of `clusterIP` alone is meant for the list too (NormalizeClusterIPs)."""
+    address, addresses = spec.get("clusterIP"), spec.get("clusterIPs") or []
+    if address and addresses and addresses == before.get("clusterIPs") and address != before.get("clusterIP"):
+        spec["clusterIPs"] = [address, *addresses[1:]]
+
+
 def _prepare_update(new: Object, old: Object) -> None:
     keep_status(new, old)
+    _follow_cluster_ip(new["spec"], old["spec"])
     _drop_what_the_type_no_longer_has(new["spec"], old["spec"])
     _keep_allocations(new["spec"], old["spec"])
     _pair_cluster_ips(new["spec"])

@@ -101,6 +101,8 @@ class Strategy:
     """(object, requested seconds or None) -> seconds to keep a deleted object for; None: deletion is immediate."""
     warnings: Callable[[Object], list[str]] = _no_warnings
     """Sentences for `Warning` headers about a created or updated object."""
+    deprecated: str = ""
+    """The sentence of the `Warning` header on every answer about this kind, read or written; empty for most."""
     unconditional_update: bool = True
     """Whether an update without resourceVersion is accepted (it then overwrites whatever is there)."""
     create_on_update: bool = False

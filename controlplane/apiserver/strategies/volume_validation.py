@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.apiserver.strategies import causes
-from controlplane.apiserver.strategies.container_validation import PULL_POLICIES, validate_descending_path
+from controlplane.apiserver.strategies.container_validation import PULL_POLICIES
+from controlplane.apiserver.strategies.descending_path import validate_descending_path
 from controlplane.apiserver.strategies.env_validation import (
     VOLUME_FIELD_PATHS,
     validate_field_ref,

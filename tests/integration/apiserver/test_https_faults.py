@@ -164,6 +164,17 @@ async def test_upgrades_that_cannot_be(
         assert answer.status == 403, "who may not do it at all hears that first"
 
 
+async def test_who_asks_again_with_spdy_hears_why_the_websocket_was_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, https=True) as api:
+        await with_pod(api)
+        ended = {"name": "c", "image": "", "imageID": "", "ready": False, "restartCount": 0}
+        ended["state"] = {"terminated": {"exitCode": 0}}
+        await api.ok("PATCH", f"{PODS}/x/status", {"status": {"containerStatuses": [ended]}}, MERGE_PATCH)
+        spdy = (("Upgrade", "SPDY/3.1"), ("Connection", "Upgrade"))
+        answer = await exchange(api.server.port, context(tmp_path, "admin"), head("POST", f"{PODS}/x/attach", *spdy))
+        assert (answer.status, told(answer)) == (400, 'container not found ("c")')
+
+
 async def broken(op: str, params: Mapping[str, Any], stream: Stream) -> None:
     await stream.send(1, b"begun\n")
     await stream.send(999, b"a channel that does not exist")

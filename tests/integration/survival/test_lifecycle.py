@@ -6,12 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agents.network import names
 from agents.network.machine import node_netns
+from cli.cluster import configurations, read_cluster, save_cluster
+from cli.layout import Layout
 from cli.pidfiles import Running
 from cli.supervisor import supervisor_pid
+from mesh.config import dump
+from mesh.durable import update_private
 from mesh.netns import same
 from mesh.objects.kinds import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from mesh.objects.types import Object
@@ -111,6 +116,24 @@ def test_another_proxy_mode_leaves_nothing_of_the_old(web: World) -> None:
             await_(lambda n=node, o=ours: says(web, n, *o), what=f"the rules of mode {mode} on {node}")
             await_(lambda n=node, o=other: not says(web, n, *o), what=f"the other mode's rules to leave {node}")
     assert containers(web, pods) == before
+
+
+def test_an_up_that_was_killed_before_it_restarted_anything_is_made_good_by_the_next(web: World) -> None:
+    layout = Layout(web.cluster.home)
+    known = read_cluster(layout)
+    assert known is not None
+    proxies = {f"proxy-{node}" for node in web.node_names}
+    for mode in ("iptables", "nftables"):
+        before = processes(web)
+        changed = msgspec.structs.replace(known, proxy_mode=mode)
+        save_cluster(layout, changed)  # all that the first one came to do
+        for name, configuration in configurations(changed, layout).items():
+            update_private(layout.config_file(name), dump(configuration))
+        assert processes(web) == before
+        web.cluster.covey("up", within=120)
+        after = processes(web)
+        assert {name for name in after if after[name] != before[name]} == proxies
+    web.await_nodes_well()
 
 
 def says(world: World, node: str, command: str, word: str) -> bool:

@@ -213,6 +213,16 @@ async def test_yaml_and_fields_given_twice(tmp_path: Path) -> None:
         assert response.headers == (("Warning", '299 - "duplicate field \\"metadata.name\\""'),)
 
 
+async def test_what_is_deprecated_says_so_on_every_answer(tmp_path: Path) -> None:
+    told = (("Warning", '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'),)
+    url = "/api/v1/namespaces/default/endpoints"
+    async with running(tmp_path) as api:
+        made = {"metadata": {"name": "e"}}
+        for method, path, body in (("POST", url, made), ("GET", url, None), ("GET", f"{url}/e", None)):
+            assert (await api.call(method, path, body)).headers == told
+        assert (await api.call("GET", CONFIGMAPS)).headers == ()
+
+
 async def test_generate_name_and_dry_run(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         wanted = {"metadata": {"generateName": "c-"}}

@@ -13,6 +13,7 @@ from mesh.bus.api_server import ApiServer
 from mesh.bus.memory import MemoryBroker
 from mesh.bus.port import Bus, Message, Silence
 from mesh.bus.streams import StreamHub
+from mesh.errors import Unavailable
 from tests.support.bus_traffic import ScriptedApi, Traffic
 
 
@@ -73,3 +74,10 @@ async def test_a_server_that_vanished_is_given_up() -> None:
         await BusTransport(a).send(Request("POST", "/x"))
     assert (await BusTransport(a).send(Request("GET", "/x"))).status == 200
     assert len(asked) == 3
+
+
+async def test_a_server_that_is_not_there_is_told_in_words() -> None:
+    transport = BusTransport(MemoryBroker().connect("UA"))
+    for asked in (transport.send(Request("GET", "/x")), transport.connect(Request("GET", "/x"))):
+        with pytest.raises(Unavailable, match=r"^no API server is there to answer GET /x$"):
+            await asked

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cli.app import app
 from cli.cluster import FAKE_LABEL, Cluster, NodeSpec, read_cluster, save_cluster
 from cli.fakenodes import prepare
 from cli.identities import write_identities
 from cli.layout import Layout
-from cli.main import app
 from mesh.bus.identities import load_identities, load_signer
 from mesh.errors import Terminal
 

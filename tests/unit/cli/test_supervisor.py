@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from cli.pidfiles import Running, read_pid, start_time
+from cli.pidfiles import Running, environment_of, read_pid, start_time
 from cli.supervisor import LONGEST_WAIT, ProcessSpec, wait_before_start, write_processes
 
 T = TypeVar("T")
@@ -99,6 +99,46 @@ def test_sighup_follows_a_changed_list(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         running(tmp_path, "b")
         await_(lambda: start_time(first.pid) is None)
+
+
+def test_what_was_started_otherwise_than_it_should_run_is_started_anew(tmp_path: Path) -> None:
+    """As after an `up` that was killed when it had written the list and not yet told the supervisor."""
+
+    def set_to(value: str) -> None:
+        spec = ProcessSpec(name="a", command=["sleep", "1000"], environment={"SETTING": value})
+        write_processes(tmp_path / "run", [spec])
+
+    set_to("old")
+    with supervising(tmp_path) as process:
+        first = running(tmp_path, "a")
+        process.kill()
+    set_to("new")
+    with supervising(tmp_path) as process:
+        second = running(tmp_path, "a", other_than=first)
+        assert start_time(first.pid) is None
+        assert environment_of(second)["SETTING"] == "new"
+        process.kill()
+    with supervising(tmp_path) as process:
+        await_(lambda: (found := read_pid(tmp_path / "run" / "supervisor.pid")) and found.pid == process.pid)
+        assert running(tmp_path, "a") == second
+
+
+def test_a_damaged_list_ends_nothing(tmp_path: Path) -> None:
+    run_list(tmp_path, "a")
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen([sys.executable, "-m", "cli.process", "supervise", str(tmp_path)], stderr=output) as process,
+    ):
+        try:
+            first = running(tmp_path, "a")
+            (tmp_path / "run" / "processes.json").write_text("[")
+            process.send_signal(signal.SIGHUP)
+            await_(lambda: "everything runs on as it is" in log.read_text())
+            assert read_pid(tmp_path / "run" / "a.pid") == first
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def test_a_program_that_is_missing_is_started_once_it_is_there(tmp_path: Path) -> None:

@@ -196,6 +196,17 @@ async def test_indexes_follow_changes() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+def test_two_indexes_of_one_name_are_refused() -> None:
+    def names(o: Object) -> list[str]:
+        return [name_of(o)]
+
+    informer = Informer(Client(Script()), CONFIGMAPS, random.Random(1))
+    informer.add_index("x", names)
+    informer.add_index("x", names)
+    with pytest.raises(ValueError, match="two different indexes are called 'x'"):
+        informer.add_index("x", lambda o: [name_of(o)])
+
+
 async def test_a_changed_object_is_found() -> None:
     script = Script((5, [obj("a", 1)]))
     async with running(script) as (informer, _):

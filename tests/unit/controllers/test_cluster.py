@@ -150,6 +150,19 @@ def test_a_range_that_was_given_away_is_not_given_twice() -> None:
     assert given(model) == ["10.64.1.0/24", "10.64.0.0/24"]
 
 
+def test_what_became_free_is_given_out_last() -> None:
+    """The machine of a deleted Node may still run containers, whose addresses nobody knows any more."""
+    model = nodes("", "", "")
+    controller = NodeIpamController(["10.64.0.0/22"], [24])
+    converge([controller], model)
+    for name in ("n0", "n2"):
+        model.delete(NODES, Key("", name))
+    for name in ("n3", "n4"):
+        model.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
+        converge([controller], model)
+    assert given(model) == ["10.64.1.0/24", "10.64.3.0/24", "10.64.0.0/24"]
+
+
 def test_exhaustion_is_told() -> None:
     model = nodes("", "", "")
     controller = NodeIpamController(["10.64.0.0/23"], [24])

@@ -193,6 +193,28 @@ def test_scaling_in_mid_rollout_is_shared_out_in_proportion() -> None:
     assert images(model) == ["web:2"] * 15
 
 
+def sized(name: str, size: int, *, ready: int, available: int) -> Object:
+    status = {"readyReplicas": ready, "availableReplicas": available, "observedGeneration": 2}
+    metadata = {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2}
+    return {"metadata": metadata, "spec": {"replicas": size}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("ready", "available", "shrinks"),
+    [
+        (3, 2, {}),  # of three ready ones two are available, and one of the three has to go: it may be any of them
+        (3, 3, {"old": 0}),  # whichever goes, two available ones stay
+        (2, 2, {"old": 0}),  # the one that is not ready goes
+    ],
+)
+def test_an_old_set_does_not_shrink_on_the_word_of_pods_that_may_be_about_to_go(
+    ready: int, available: int, shrinks: dict[str, int]
+) -> None:
+    """The Deployment was scaled from 4 to 3 in the middle of a rollout: its new ReplicaSet from 3 to 2."""
+    new, old = sized("new", 2, ready=ready, available=available), sized("old", 1, ready=1, available=1)
+    assert sizes.old_set_sizes(sizes.Bounds(3, 0, 1), new, [old]) == shrinks
+
+
 def test_a_taken_name_is_counted_as_collision() -> None:
     model = start(1)
     digest = template_hash(deployment()["spec"]["template"], 0)

@@ -32,6 +32,16 @@ def test_projected_files_are_swapped_at_once(files: DiskFiles) -> None:
     assert not (target / before).exists()
 
 
+def test_a_file_belongs_to_its_owner_and_the_group(files: DiskFiles) -> None:
+    data = {"token": FileData(b"t", 0o600, 1000), "other": FileData(b"o")}
+    target = Path(files.project("u", "v", data, memory=False, group=3000))
+    kept = {name: (target / name).stat() for name in data}
+    assert {name: (s.st_uid, s.st_gid, s.st_mode & 0o777) for name, s in kept.items()} == {
+        "token": (1000, 3000, 0o640),
+        "other": (0, 3000, 0o644),
+    }
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x"])
 def test_a_projected_path_cannot_leave_its_volume(files: DiskFiles, path: str) -> None:
     with pytest.raises(VolumeError, match="invalid path"):

@@ -48,6 +48,16 @@ def images_on(runtime: FakeRuntime, checkpoints: MemoryCheckpoints | None = None
     return Images(runtime, LoopClock(), keeper), keeper
 
 
+async def test_a_bad_name_is_told_in_its_own_words() -> None:
+    images, _ = images_on(FakeRuntime(LoopClock()))
+    told: list[tuple[str, str]] = []
+    bad = {"name": "a", "image": "Bad//Name", "imagePullPolicy": "IfNotPresent"}
+    failure = await images.ensure(bad, "u", [], lambda _type, reason, message: told.append((reason, message)))
+    assert isinstance(failure, Failure)
+    assert failure.reason == "InvalidImageName"
+    assert told == [("InspectFailed", failure.message), ("Failed", "Error: InvalidImageName")]
+
+
 @pytest.mark.looptime
 async def test_a_pull_is_shared_only_among_equal_credentials() -> None:
     runtime = Private(LoopClock())

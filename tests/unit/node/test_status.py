@@ -167,3 +167,16 @@ def test_the_patch_says_only_what_changed() -> None:
     assert patch["metadata"] == {"uid": "u"}
     assert set(patch["status"]) == {"containerStatuses", "conditions"}
     assert {c["type"] for c in patch["status"]["conditions"]} == {"Ready", "ContainersReady"}
+
+
+def test_a_container_that_could_not_be_started_has_ended_when_it_was_made() -> None:
+    broken = made(state=State.CREATED, message="no such file", delay=10)
+    status = pod_status(a_pod(), seen(broken), T0, HOST)["containerStatuses"][0]
+    assert status["lastState"]["terminated"] == {
+        "exitCode": 128,
+        "reason": "StartError",
+        "message": "no such file",
+        "startedAt": "1970-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:00Z",
+        "containerID": "docker://a-0",
+    }

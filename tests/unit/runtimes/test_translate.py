@@ -171,3 +171,13 @@ def test_states(state: dict[str, object], error: str, expected: tuple[object, ..
 )
 def test_moments(text: str, expected: datetime | None) -> None:
     assert translate.moment(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("propagation", "options"),
+    [("", None), ("rslave", {"Propagation": "rslave"}), ("rshared", {"Propagation": "rshared"})],
+)
+def test_a_mount_is_private_only_where_docker_can_make_it_so(propagation: str, options: Json) -> None:
+    wanted = spec(mounts=(Mount("/", "/host", propagation=propagation),))
+    made = translate.container_body(OWNER, wanted, IMAGE, "/entry", HOST)
+    assert made["HostConfig"]["Mounts"][0].get("BindOptions") == options

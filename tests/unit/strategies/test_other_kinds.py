@@ -131,7 +131,7 @@ def test_a_node_is_created_with_its_status_and_its_capacity_is_allocatable() -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"spec__podCIDRs": ["10.64.2.0/24"]}, "spec.podCIDRs: Forbidden: node updates may not change podCIDR except"),
+        ({"spec__podCIDR": "10.64.2.0/24"}, "spec.podCIDRs: Forbidden: node updates may not change podCIDR except"),
         ({"spec__providerID": "b"}, 'spec.providerID: Forbidden: node updates may not change providerID except from "'),
         ({"spec__externalID": "x"}, "spec.externalID: Forbidden: may not be updated"),
     ],

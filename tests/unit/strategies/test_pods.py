@@ -212,6 +212,40 @@ INVALID: list[tuple[dict[str, Any], str]] = [
      f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms: Required value: must have at least one node selector"),
     ({"spec__topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]},
      "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero"),
+    ({C0 + "volumeMounts": [{"name": "v", "mountPath": "/x"}], C0 + "volumeDevices": [{"name": "v", "devicePath": "/x"}],
+      "spec__volumes": VOLUME},
+     'spec.containers[0].volumeMounts[0].name: Invalid value: "v": must not already exist in volumeDevices'),
+    ({C0 + "volumeDevices": [{"name": "v", "devicePath": "/x"}], "spec__volumes": VOLUME},
+     ('spec.containers[0].volumeDevices[0].name: Invalid value: "v": can only use volume source type of '
+      "PersistentVolumeClaim or Ephemeral for block mode")),
+    ({C0 + "volumeMounts": [{"name": "v", "mountPath": "/x", "recursiveReadOnly": "Enabled"}], "spec__volumes": VOLUME},
+     "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true"),
+    ({"spec__initContainers": [{"name": "i", "image": "x",
+      "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]}]},
+     ('spec.initContainers[0].resizePolicy: Invalid value: [{"resourceName":"cpu","restartPolicy":"NotRequired"}]: '
+      "must not be set for init containers")),
+    ({"spec__shareProcessNamespace": True, "spec__hostPID": True}, ("spec.securityContext.shareProcessNamespace: "
+     "Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled")),
+    ({"spec__securityContext": {"sysctls": [{"name": "Net", "value": "1"}]}},
+     'spec.securityContext.sysctls[0].name: Invalid value: "Net": must have at most 253 characters and match regex ^('),
+    ({"spec__securityContext": {"sysctls": [{"name": "net.core.x", "value": "1"}]}, "spec__hostNetwork": True},
+     ("spec.securityContext.sysctls[0].name: Invalid value: \"net.core.x\": may not be specified when 'hostNetwork' "
+      "is true")),
+    ({"spec__securityContext": {"supplementalGroupsPolicy": "All"}}, ('spec.securityContext.supplementalGroupsPolicy: '
+     'Unsupported value: "All": supported values: "Merge", "Strict"')),
+    ({"spec__securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "/x"}}},
+     'spec.securityContext.seccompProfile.localhostProfile: Invalid value: "/x": must be a relative path'),
+    ({C0 + "securityContext": {"appArmorProfile": {"type": "Localhost"}}},
+     ("spec.containers[0].securityContext.appArmorProfile.localhostProfile: Required value: must be set when AppArmor "
+      "type is Localhost")),
+    ({"spec__os": {"name": "plan9"}}, 'spec.os: Unsupported value: "plan9": supported values: "linux", "windows"'),
+    ({"spec__os": {"name": "windows"}, C0 + "securityContext": {"runAsUser": 1}},
+     "spec.containers[0].securityContext.runAsUser: Forbidden: cannot be set for a windows pod"),
+    ({"spec__overhead": {"cpu": "-1"}},
+     'spec.overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0'),
+    ({"metadata__annotations": {"controller.kubernetes.io/pod-deletion-cost": "+5"}},
+     ('metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: "+5": '
+      "must be a 32bit integer")),
     ({"spec__hostname": "A"}, 'spec.hostname: Invalid value: "A": a lowercase RFC 1123 label must consist of'),
 ]  # fmt: skip
 
@@ -220,6 +254,26 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 def test_invalid_pods(given: dict[str, Any], message: str) -> None:
     lines = said(create_causes(changed(POD, **given)))
     assert any(line.startswith(message) for line in lines), lines
+
+
+def test_several_errors_come_in_the_order_of_the_checks() -> None:
+    wrong = changed(
+        POD,
+        spec__hostname="A",
+        spec__priorityClassName="B_",
+        spec__nodeName="C_",
+        spec__activeDeadlineSeconds=0,
+        spec__tolerations=[{"operator": "Equal"}],
+        spec__preemptionPolicy="Maybe",
+    )
+    assert [line.partition(":")[0] for line in said(create_causes(wrong))] == [
+        "spec.nodeName",
+        "spec.activeDeadlineSeconds",
+        "spec.hostname",
+        "spec.tolerations[0].operator",
+        "spec.priorityClassName",
+        "spec.preemptionPolicy",
+    ]
 
 
 def test_a_plain_pod_is_valid() -> None:

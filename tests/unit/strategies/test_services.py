@@ -58,6 +58,16 @@ def test_defaults(given: dict[str, Any], field: str, value: Any) -> None:
         ({"spec__clusterIP": "10.0.0.300"}, 'spec.clusterIPs[0]: Invalid value: "10.0.0.300": must be a valid IP addr'),
         ({"spec__clusterIP": "10.0.0.1", "spec__clusterIPs": ["10.0.0.2"]},
          'spec.clusterIPs: Invalid value: ["10.0.0.2"]: first value must match `clusterIP`'),
+        ({"spec__clusterIP": "None", "spec__clusterIPs": ["None", "10.0.0.1"]},
+         "spec.clusterIPs: Invalid value: [\"None\",\"10.0.0.1\"]: 'None' must be the first and only value"),
+        ({"spec__clusterIP": "10.0.0.1", "spec__clusterIPs": ["10.0.0.1", "10.0.0.2"]},
+         ('spec.clusterIPs: Invalid value: ["10.0.0.1","10.0.0.2"]: may specify no more than one IP for each IP '
+          "family")),
+        ({"spec__clusterIP": "10.0.0.1", "spec__ipFamilies": ["IPv6"]},
+         'spec.clusterIPs[0]: Invalid value: "10.0.0.1": expected an IPv6 value as indicated by `ipFamilies[0]`'),
+        ({"spec__ipFamilies": ["IPv4", "IPv4"]}, 'spec.ipFamilies[1]: Duplicate value: "IPv4"'),
+        ({"spec__type": "LoadBalancer", "spec__externalTrafficPolicy": "Local", "spec__healthCheckNodePort": 70000},
+         "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive"),
         ({"spec__externalIPs": ["127.0.0.1"]}, 'spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the lo'),
         ({"spec__externalTrafficPolicy": "Local"}, 'spec.externalTrafficPolicy: Invalid value: "Local": may only be s'),
         ({"spec__internalTrafficPolicy": "X"}, 'spec.internalTrafficPolicy: Unsupported value: "X": supported values:'),
@@ -95,8 +105,9 @@ def test_what_was_allocated_stays_when_an_update_does_not_mention_it() -> None:
     assert new["spec"]["ports"][0]["nodePort"] == 30123
 
 
-def test_the_address_never_changes() -> None:
-    _, causes = update(ALLOCATED, changed(ALLOCATED, spec__clusterIP="10.96.0.8", spec__clusterIPs=["10.96.0.8"]))
+@pytest.mark.parametrize("change", [{"spec__clusterIPs": ["10.96.0.8"]}, {}], ids=["both fields", "the older field"])
+def test_the_address_never_changes(change: dict[str, Any]) -> None:
+    _, causes = update(ALLOCATED, changed(ALLOCATED, spec__clusterIP="10.96.0.8", **change))
     assert said(causes) == ['spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set']
 
 
