@@ -87,7 +87,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The agent's memory: last desired state, volumes, checkpoints."""
     runtime: str = "docker"
     docker_socket: str = DOCKER_SOCKET
-    pause_image: str = "covey/pause:1"
+    pause_image: str = "covey/pause:2"
     warm_sandboxes: int = 2
     holder: str = ""
     """Container whose network namespace is the node's (nodes that are namespaces); "" on a real machine."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.network import addresses
 from agents.network.addresses import Exhausted, Ledger
 from agents.node.network_port import NetworkFailure, PodAddresses
+from agents.node.sysctls import NONE as NO_SYSCTLS
 
 
 class FakePodNetwork:
@@ -30,7 +31,12 @@ class FakePodNetwork:
             self.ledger = addresses.configure(self.ledger, tuple(pod_cidrs))
             self._ready.set()
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:  # noqa: ARG002 - nothing is wired
+    async def attach(
+        self,
+        sandbox_id: str,
+        netns: str,  # noqa: ARG002 - nothing is wired
+        sysctls: Mapping[str, str] = NO_SYSCTLS,  # noqa: ARG002
+    ) -> PodAddresses:
         """Addresses for the sandbox; the same ones when asked again."""
         await self._ready.wait()
         if self.fail_next:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.network import addresses, ledger_file, names
 from agents.network.addresses import Exhausted, Ledger
-from agents.network.items import PROTOCOL_PODS, Item, Up
+from agents.network.items import PROTOCOL_PODS, Item, Sysctl, Up
 from agents.network.messages import KernelRefusal, index_of
 from agents.network.netlink import Netlink, read_sysctls
 from agents.network.pods import NOTHING, Observed, Plan, Wiring, in_pod, on_node, plan_attach
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure, PodAddresses
+from agents.node.sysctls import NONE as NO_SYSCTLS
+from agents.node.sysctls import path_of
 from mesh import netns as namespaces
 
 log = logging.getLogger(__name__)
@@ -53,11 +55,12 @@ class KernelPodNetwork:
             await self._worker.run(self._save_cidrs, tuple(pod_cidrs))
             self._ready.set()
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
-        """Wire the namespace at path `netns`; the same sandbox gets the same addresses again. Raises
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NO_SYSCTLS) -> PodAddresses:
+        """Wire the namespace at path `netns`, set `sysctls` there; the same sandbox gets the same addresses again. Raises
         `NetworkFailure` when no address is free, the namespace is gone, or the kernel refuses."""
         await self._ready.wait()
-        return PodAddresses(await self._worker.run(self._attach, sandbox_id, netns))
+        items = tuple(Sysctl(path_of(name), value) for name, value in sysctls.items())
+        return PodAddresses(await self._worker.run(self._attach, sandbox_id, netns, items))
 
     async def detach(self, sandbox_id: str) -> None:
         """Remove the veth and give back the addresses."""
@@ -92,11 +95,11 @@ class KernelPodNetwork:
     def _save_cidrs(self, cidrs: tuple[str, ...]) -> None:
         self._keep(addresses.configure(self._known, cidrs))
 
-    def _attach(self, sandbox_id: str, netns: str) -> tuple[str, ...]:
+    def _attach(self, sandbox_id: str, netns: str, sysctls: tuple[Sysctl, ...]) -> tuple[str, ...]:
         try:
             ledger, given = addresses.allocate(self._known, sandbox_id)
             self._keep(ledger)
-            wiring = Wiring(sandbox_id, netns, given, self._node_addresses, self._mtu)
+            wiring = Wiring(sandbox_id, netns, given, self._node_addresses, self._mtu, sysctls)
             with Netlink() as kernel:
                 plan = plan_attach(wiring, _observe(kernel, wiring))
                 _apply_on_node(kernel, wiring, plan)

@@ -38,6 +38,8 @@ class Wiring:
     addresses: tuple[str, ...]
     node_addresses: tuple[str, ...]
     mtu: int
+    sysctls: tuple[Sysctl, ...] = ()
+    """What the pod asks for."""
 
     @property
     def link(self) -> Veth:
@@ -66,6 +68,12 @@ class Observed:
 
 
 NOTHING = Observed()
+_UNPRIVILEGED = (
+    Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),
+    Sysctl("net/ipv4/ping_group_range", "0\t2147483647"),
+)
+"""A namespace of its own has no ports to protect: whoever runs in a pod may listen on 80, and ping, as container runtimes
+allow (containerd's `enable_unprivileged_ports` and `enable_unprivileged_icmp`, Docker's defaults)."""
 
 
 def on_node(wiring: Wiring) -> tuple[Item, ...]:
@@ -81,10 +89,13 @@ def on_node(wiring: Wiring) -> tuple[Item, ...]:
 
 
 def in_pod(wiring: Wiring) -> tuple[Item, ...]:
-    """The pod's side. ICMP redirects are refused: a hairpinned packet would make the node send one."""
+    """The pod's side. ICMP redirects are refused: a hairpinned packet would make the node send one. What the pod itself
+    asks for comes last, when all devices are there."""
     device = names.POD_INTERFACE
+    asked = {item.key for item in wiring.sysctls}
     items: list[Item] = [
         Up("lo"),
+        *(item for item in _UNPRIVILEGED if item.key not in asked),
         Sysctl("net/ipv4/conf/all/accept_redirects", "0"),
         Sysctl(f"net/ipv4/conf/{device}/accept_redirects", "0"),
         Up(device),
@@ -97,7 +108,7 @@ def in_pod(wiring: Wiring) -> tuple[Item, ...]:
             Neighbour(gateway, device, names.HOST_MAC),
             Route("0.0.0.0/0" if address.version == 4 else "::/0", device, gateway=gateway, on_link=True),
         ]
-    return tuple(items)
+    return (*items, *wiring.sysctls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def container_spec(pod: Object, container: Object, placement: Placement) -> Cont
         name=container["name"],
         attempt=placement.attempt,
         image=placement.image.id,
-        hostname="" if spec.get("hostNetwork") else hostname(pod),
+        hostname=hostname(pod),
         command=tuple(command) if command else None,
         args=tuple(args) if args else None,
         working_dir=container.get("workingDir") or "",

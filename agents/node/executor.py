@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from agents.node import sysctls
 from agents.node.actions import (
     Action,
     CreateSandbox,
@@ -25,7 +26,7 @@ from agents.node.container_executor import ContainerExecutor
 from agents.node.context import NodeContext
 from agents.node.memory import PodMemory
 from agents.node.network_port import NetworkFailure
-from agents.node.podspec import host_network, hostname
+from agents.node.podspec import host_network
 from agents.node.ports import RuntimeAway, RuntimeFailure, SandboxSpec, SandboxStatus
 from agents.node.resources import pod_resources, qos_class
 from agents.node.security import ConfigError
@@ -91,15 +92,13 @@ class PodExecutor(ContainerExecutor):
         if not await self._ensure_cgroup():
             return
         spec = self.pod["spec"]
-        name = self._context.config.node if host_network(self.pod) else hostname(self.pod)
         try:
             sandbox = await self._context.runtime.create_sandbox(
                 SandboxSpec(
                     pod_uid=uid_of(self.pod),
                     pod_namespace=namespace_of(self.pod),
                     pod_name=name_of(self.pod),
-                    hostname=name,
-                    sysctls={s["name"]: s["value"] for s in (spec.get("securityContext") or {}).get("sysctls") or ()},
+                    sysctls=sysctls.of_pod(self.pod),
                     host_network=host_network(self.pod),
                     host_pid=bool(spec.get("hostPID")),
                     host_ipc=bool(spec.get("hostIPC")),
@@ -131,7 +130,9 @@ class PodExecutor(ContainerExecutor):
         if host_network(self.pod):
             return
         try:
-            wired = await self._context.network.attach(sandbox.id, sandbox.netns)
+            wired = await self._context.network.attach(
+                sandbox.id, sandbox.netns, sysctls.of_network(sysctls.of_pod(self.pod))
+            )
         except NetworkFailure as error:
             message = f'Failed to create pod sandbox: failed to set up network for "{sandbox.id}": {error}'
             self._fail_pod("network", "FailedCreatePodSandBox", message)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.node.sysctls import NONE as NO_SYSCTLS
 from mesh.errors import CoveyError
 
 
@@ -24,9 +26,10 @@ class PodNetwork(Protocol):
 
     `attach` raises `NetworkFailure`."""
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
-        """Wire the network namespace at path `netns` as eth0; returns its addresses. They stay the sandbox's own, over
-        restarts of the agent, until `detach`."""
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NO_SYSCTLS) -> PodAddresses:
+        """Wire the network namespace at path `netns` as eth0, and set `sysctls` there (those of the network, as the pod
+        writes their names); returns its addresses. They stay the sandbox's own, over restarts of the agent, until
+        `detach`."""
 
     async def detach(self, sandbox_id: str) -> None:
         """Release what `attach` made; a vanished namespace or sandbox is fine."""

@@ -72,7 +72,10 @@ def full_name(pod: Object) -> str:
 
 
 def hostname(pod: Object) -> str:
-    """The pod's host name: `spec.hostname` or its name, cut to the 63 bytes that Linux allows a label."""
+    """The pod's host name: `spec.hostname` or its name, cut to the 63 bytes that Linux allows a label. One that shares the
+    node's network is called as the node is."""
+    if host_network(pod):
+        return str(pod["spec"]["nodeName"])
     return str(pod["spec"].get("hostname") or name_of(pod))[:63].rstrip("-.")
 
 

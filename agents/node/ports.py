@@ -69,7 +69,6 @@ class SandboxSpec:
     pod_uid: str
     pod_namespace: str
     pod_name: str
-    hostname: str
     sysctls: Mapping[str, str] = field(default_factory=dict)
     host_network: bool = False
     host_pid: bool = False

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import docker
 
+from agents.network.items import Ensure, Up
+from agents.network.netlink import Netlink
 from agents.node.ports import ContainerSpec, Image, Runtime, SandboxSpec, SandboxStatus
 from agents.node.runtimes.docker import DockerRuntime, DockerSettings
 from images.examples import BUSYBOX, ensure_example_images
+from mesh import netns
 
 
 @contextmanager
@@ -48,6 +51,13 @@ async def docker_runtime(
         await runtime.close()
 
 
+def _raise_loopback(path: str) -> None:
+    """What the pod network does first; a fake's namespace is only a name."""
+    if Path(path).exists():
+        with netns.within(path), Netlink() as kernel:
+            kernel.apply([Ensure(Up("lo"))])
+
+
 class Pod:
     """A pod as a test needs it: one sandbox, and containers by shell script."""
 
@@ -61,7 +71,8 @@ class Pod:
     async def make(cls, runtime: Runtime, hostname: str = "web-0", **spec: object) -> Pod:
         image = await runtime.image(BUSYBOX) or await runtime.pull(BUSYBOX)
         uid = str(uuid.uuid4())
-        sandbox = await runtime.create_sandbox(SandboxSpec(uid, "default", "web", hostname, **spec))  # type: ignore[arg-type]
+        sandbox = await runtime.create_sandbox(SandboxSpec(uid, "default", "web", **spec))  # type: ignore[arg-type]
+        _raise_loopback(sandbox.netns)
         return cls(runtime, sandbox, image, hostname)
 
     @property

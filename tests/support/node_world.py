@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from agents.node.network_port import PodAddresses
 from agents.node.reach_simulated import DialReach
 from agents.node.runtimes.fake import FakeRuntime
 from agents.node.runtimes.fake_policy import Policy
+from agents.node.sysctls import NONE
 from mesh.api.port import Request, WatchEvent
 from mesh.bus.port import Bus
 from mesh.client.client import Client
@@ -102,9 +103,11 @@ class Addresses:
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
+        self.sysctls: dict[str, dict[str, str]] = {}
         self._count = 0
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NONE) -> PodAddresses:
+        self.sysctls[sandbox_id] = dict(sysctls)
         if sandbox_id not in self.given:
             self._count += 1
             self.given[sandbox_id] = f"10.64.0.{self._count}"

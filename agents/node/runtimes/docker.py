@@ -50,7 +50,7 @@ class DockerSettings:
     state_dir: Path
     """A directory of its own: claims on warm sandboxes, containers' entry directories."""
     socket: str = "unix:///var/run/docker.sock"
-    pause_image: str = "covey/pause:1"
+    pause_image: str = "covey/pause:2"
     holder: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The pause image: one static program of 248 bytes, imported into the runtime with nothing to download."""
+"""The pause image: one static program of a few hundred bytes, imported into the runtime with nothing to download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents.node.runtimes.engine import Engine, Refused, escaped
 
 
 async def ensure_pause_image(engine: Engine, tag: str) -> None:
-    """Make sure that the image `tag` ("covey/pause:1") is there; an image of that name is left as it is."""
+    """Make sure that the image `tag` ("covey/pause:2") is there; an image of that name is left as it is."""
     try:
         await engine.request("GET", f"/images/{escaped(tag)}/json")
         return

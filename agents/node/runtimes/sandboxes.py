@@ -1,7 +1,8 @@
 """Sandboxes: pause containers that hold a pod's network and IPC namespaces; cold ones, and a pool of warm ones.
 
 A warm sandbox runs and is wired before any pod wants it. It serves every pod that asks for nothing but a hostname
-(which its containers get by themselves, entry.py); host namespaces and sysctls get a cold one.
+(which its containers get by themselves, entry.py) and settings of its network; what asks for the host's namespaces or for
+other sysctls gets a cold one.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
+from agents.node import sysctls
 from agents.node.network_port import NetworkFailure, PodNetwork
 from agents.node.ports import RuntimeFailure, SandboxSpec, SandboxStatus, State
 from agents.node.runtimes import translate
+from agents.node.runtimes.binaries import ISOLATED
 from agents.node.runtimes.claims import Claim, Claims
 from agents.node.runtimes.engine import Engine, Parameters, Refused
 from agents.node.runtimes.labels import POD_UID, SANDBOX, Owner
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _QUIET_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 5.0
+_ISOLATION_SECONDS: Final = 10.0
+_ISOLATION_LOOK_SECONDS: Final = 0.002
 
 
 class Sandboxes:
@@ -76,7 +81,7 @@ class Sandboxes:
                 return self._status(existing)
             await self.remove(existing["Id"])  # left over from a crash, or ended
             sandbox_id = await self._create(name, body)
-        return await self._start(sandbox_id)
+        return await self._start(sandbox_id, isolated=not spec.host_network)
 
     async def remove(self, sandbox_id: str) -> None:
         """Kill and remove a sandbox and what still runs in it; gone already is fine."""
@@ -123,7 +128,7 @@ class Sandboxes:
 
     def _take(self, spec: SandboxSpec) -> SandboxStatus | None:
         """Claim a warm sandbox for this pod, if it asks for nothing special and one is alive."""
-        if spec.host_network or spec.host_pid or spec.host_ipc or spec.sysctls:
+        if spec.host_network or spec.host_pid or spec.host_ipc or sysctls.of_others(spec.sysctls):
             return None
         while self._warm:
             status = self._warm.popleft()
@@ -197,7 +202,7 @@ class Sandboxes:
         body = translate.sandbox_body(self._owner, None, self._node)
         sandbox_id = await self._create(self._owner.warm_name(secrets.token_hex(6)), body)
         try:
-            status = await self._start(sandbox_id)
+            status = await self._start(sandbox_id, isolated=True)
             await network.attach(status.id, status.netns)
         except BaseException:
             with contextlib.suppress(CoveyError):
@@ -221,7 +226,8 @@ class Sandboxes:
             answer = await self._engine.request("POST", "/containers/create", params={"name": name}, body=body)
         return str(answer["Id"])
 
-    async def _start(self, sandbox_id: str) -> SandboxStatus:
+    async def _start(self, sandbox_id: str, *, isolated: bool) -> SandboxStatus:
+        """Start it, and wait until it is in a namespace of its own: what is wired before would be wired to the machine."""
         try:
             await self._engine.request("POST", f"/containers/{sandbox_id}/start")
         except Refused as refused:
@@ -229,7 +235,10 @@ class Sandboxes:
         inspected = await self._inspect(sandbox_id)
         if inspected is None:
             raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox_id} was removed while it started")
-        return self._status(inspected)
+        status = self._status(inspected)
+        if isolated:
+            await _isolated(status)
+        return status
 
     async def _inspect(self, sandbox_id: str) -> Json:
         try:
@@ -252,3 +261,20 @@ class Sandboxes:
         if claim is not None:
             labels = {**labels, **claim.labels}
         return translate.sandbox_status(inspected, labels.get(POD_UID, ""), labels)
+
+
+async def _isolated(sandbox: SandboxStatus) -> None:
+    """Until the pause process has made its namespace: microseconds after its start."""
+    for _ in range(round(_ISOLATION_SECONDS / _ISOLATION_LOOK_SECONDS)):
+        if _called(sandbox.pid) == ISOLATED:
+            return
+        await asyncio.sleep(_ISOLATION_LOOK_SECONDS)
+    raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox.id} got no network namespace of its own")
+
+
+def _called(pid: int) -> str:
+    """The name of a process; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from agents.node import sysctls
 from agents.node.ports import (
     ContainerSpec,
     ContainerStatus,
@@ -22,6 +23,7 @@ from agents.node.ports import (
     State,
     Stats,
 )
+from agents.node.runtimes.binaries import ISOLATE
 from agents.node.runtimes.labels import ATTEMPT, CONTAINER, POD_UID, SANDBOX, Owner
 from mesh.objects.types import Json
 
@@ -85,10 +87,13 @@ class Host:
 
 
 def sandbox_body(owner: Owner, spec: SandboxSpec | None, node: Host) -> Json:
-    """Body of `POST /containers/create` for a pod's sandbox, or for a warm one (no spec)."""
-    network = "none"
-    if spec is not None and spec.host_network:
-        network = f"container:{node.holder}" if node.holder else "host"
+    """Body of `POST /containers/create` for a pod's sandbox, or for a warm one (no spec).
+
+    A sandbox starts in the machine's network namespace, and the pause program moves itself into a new one: Docker would
+    take more than twice as long to make it (docs/decisions/0023). The namespace's sysctls are the pod network's to set.
+    """
+    shares = spec is not None and spec.host_network
+    network = f"container:{node.holder}" if shares and node.holder else "host"
     host: dict[str, Json] = {
         "NetworkMode": network,
         "IpcMode": "host" if spec is not None and spec.host_ipc else "shareable",
@@ -97,15 +102,18 @@ def sandbox_body(owner: Owner, spec: SandboxSpec | None, node: Host) -> Json:
         "ReadonlyRootfs": True,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": ["ALL"],
+        "CapAdd": [] if shares else ["SYS_ADMIN"],
         "LogConfig": {"Type": "none"},
         "RestartPolicy": {"Name": "no"},
     }
-    body: dict[str, Json] = {"Image": node.pause_image, "Labels": owner.sandbox_labels(spec), "HostConfig": host}
     if spec is not None:
-        host["Sysctls"] = dict(spec.sysctls)
-        if not network.startswith("container:"):
-            body["Hostname"] = spec.hostname
-    return body
+        host["Sysctls"] = sysctls.of_others(spec.sysctls)
+    return {
+        "Image": node.pause_image,
+        "Cmd": [] if shares else [ISOLATE],
+        "Labels": owner.sandbox_labels(spec),
+        "HostConfig": host,
+    }
 
 
 def container_body(owner: Owner, spec: ContainerSpec, image: ImageConfig, entry_dir: str, node: Host) -> Json:

@@ -55,7 +55,7 @@ def validate_pod_spec(spec: Object, path: str, *, is_pod: bool) -> list[Cause]:
     found += _validate_host_network(spec, path, is_pod=is_pod)
     found += _validate_policies(spec, path)
     found += validate_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
-    found += validate_pod_security(spec.get("securityContext"), f"{path}.securityContext")
+    found += validate_pod_security(spec, f"{path}.securityContext")
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         sentence = "ShareProcessNamespace and HostPID cannot both be enabled"
         found.append(causes.invalid(f"{path}.shareProcessNamespace", True, sentence))

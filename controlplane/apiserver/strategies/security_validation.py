@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from controlplane.apiserver.strategies import causes
 from mesh.errors import Cause
 from mesh.objects import names
@@ -9,6 +12,9 @@ from mesh.objects.types import Object
 
 _MAX_ID = 2**32 - 1
 _IDS = ("runAsUser", "runAsGroup", "fsGroup")
+_SYSCTL = re.compile(r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")
+_SYSCTL_LENGTH = 253
+_SYSCTLS_OF_IPC = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 _PROFILE_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
 
 
@@ -36,8 +42,32 @@ def _validate_profile(profile: Object | None, path: str) -> list[Cause]:
     return []
 
 
-def validate_pod_security(context: Object | None, path: str) -> list[Cause]:
+def _validate_sysctls(sysctls: Sequence[Object], spec: Object, path: str) -> list[Cause]:
+    """Names are paths below /proc/sys, separated by "." or "/"; where the namespace is the host's, they would be too."""
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for position, sysctl in enumerate(sysctls):
+        at = f"{causes.index(path, position)}.name"
+        name = sysctl.get("name", "")
+        if not name:
+            found.append(causes.required(at))
+        elif len(name) > _SYSCTL_LENGTH or not _SYSCTL.match(name):
+            sentence = f"must have at most {_SYSCTL_LENGTH} characters and match regex {_SYSCTL.pattern}"
+            found.append(causes.invalid(at, name, sentence))
+        elif name in seen:
+            found.append(causes.duplicate(at, name))
+        seen.add(name)
+        plain = name.replace("/", ".")
+        if plain.startswith("net.") and spec.get("hostNetwork"):
+            found.append(causes.invalid(at, name, "may not be specified when 'hostNetwork' is true"))
+        if plain.startswith(_SYSCTLS_OF_IPC) and spec.get("hostIPC"):
+            found.append(causes.invalid(at, name, "may not be specified when 'hostIPC' is true"))
+    return found
+
+
+def validate_pod_security(spec: Object, path: str) -> list[Cause]:
     """The security context of a pod."""
+    context = spec.get("securityContext")
     if context is None:
         return []
     found = _validate_ids(context, path)
@@ -45,15 +75,7 @@ def validate_pod_security(context: Object | None, path: str) -> list[Cause]:
         if not 0 <= group <= _MAX_ID:
             at = causes.index(f"{path}.supplementalGroups", position)
             found.append(causes.invalid(at, group, names.between(0, _MAX_ID)))
-    seen: set[str] = set()
-    for position, sysctl in enumerate(context.get("sysctls") or ()):
-        at = f"{causes.index(f'{path}.sysctls', position)}.name"
-        name = sysctl.get("name", "")
-        if not name:
-            found.append(causes.required(at))
-        elif name in seen:
-            found.append(causes.duplicate(at, name))
-        seen.add(name)
+    found += _validate_sysctls(context.get("sysctls") or (), spec, f"{path}.sysctls")
     policy = context.get("fsGroupChangePolicy")
     if policy is not None and policy not in {"Always", "OnRootMismatch"}:
         found.append(causes.unsupported(f"{path}.fsGroupChangePolicy", policy, ("Always", "OnRootMismatch")))

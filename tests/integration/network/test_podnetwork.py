@@ -66,6 +66,26 @@ async def test_attaching_twice_answers_the_same_and_changes_nothing(node, tmp_pa
             assert wiring(pod) == before
 
 
+async def test_the_pods_own_sysctls_are_set_and_restored(node, tmp_path):
+    sandbox, ttl = unique("s"), "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/conf/eth0/forwarding"
+    asked = {"net.ipv4.ip_default_ttl": "32", "net/ipv4/conf/eth0/forwarding": "1"}
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(sandbox, str(pod))
+            await pods.attach(sandbox, str(pod), asked)  # as a warm sandbox when a pod takes it
+            assert sh(ttl, pod).split() == ["32", "1"]
+            sh("echo 33 > /proc/sys/net/ipv4/ip_default_ttl", pod)
+            await pods.attach(sandbox, str(pod), asked)
+            assert sh(ttl, pod).split() == ["32", "1"]
+
+
+async def test_a_sysctl_that_the_namespace_does_not_have_is_told(node, tmp_path):
+    with namespace() as pod:
+        async with network(node, tmp_path) as pods:
+            with pytest.raises(NetworkFailure, match="net/ipv4/nothing"):
+                await pods.attach(unique("s"), str(pod), {"net.ipv4.nothing": "1"})
+
+
 async def test_what_was_lost_inside_the_pod_is_restored_by_attaching_again(node, tmp_path):
     sandbox = unique("s")
     with namespace() as pod:

@@ -69,7 +69,7 @@ async def test_a_sandbox_is_found_again(runtime: Runtime) -> None:
 
 
 async def test_the_same_sandbox_twice_is_one(runtime: Runtime) -> None:
-    spec = SandboxSpec("uid-1", "default", "web", "web")
+    spec = SandboxSpec("uid-1", "default", "web")
     first = await runtime.create_sandbox(spec)
     assert (await runtime.create_sandbox(spec)).id == first.id
 

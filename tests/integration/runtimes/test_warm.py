@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from agents.node.network_port import NetworkFailure, PodAddresses
 from agents.node.ports import SandboxSpec, State
 from agents.node.runtimes.docker import DockerRuntime
+from agents.node.sysctls import NONE
 from tests.integration.runtimes.test_contract import FOREVER
 from tests.support.docker import Pod, docker_runtime, output, sdk
 
@@ -24,7 +25,8 @@ class Wires:
         self.attached: dict[str, str] = {}
         self.changed = asyncio.Condition()
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NONE) -> PodAddresses:
+        assert not sysctls, "the pool knows no pod"
         async with self.changed:
             self.attached[sandbox_id] = netns
             self.changed.notify_all()
@@ -69,7 +71,7 @@ async def test_the_same_pod_gets_the_same_warm_sandbox(runtime: DockerRuntime) -
     wires = Wires()
     await runtime.keep_warm(wires, 2)
     await wires.until(lambda attached: len(attached) == 2)
-    spec = SandboxSpec("uid-1", "default", "web", "web")
+    spec = SandboxSpec("uid-1", "default", "web")
     first = await runtime.create_sandbox(spec)
     assert (await runtime.create_sandbox(spec)).id == first.id
 
@@ -78,8 +80,18 @@ async def test_what_asks_for_more_gets_a_cold_one(runtime: DockerRuntime) -> Non
     wires = Wires()
     await runtime.keep_warm(wires, 1)
     await wires.until(lambda attached: len(attached) == 1)
-    pod = await Pod.make(runtime, sysctls={"net.ipv4.ip_default_ttl": "32"})
+    pod = await Pod.make(runtime, sysctls={"kernel.shm_rmid_forced": "1"})
     assert pod.sandbox.id not in wires.attached
+    assert (await output(runtime, await pod.sh("cat /proc/sys/kernel/shm_rmid_forced")))[0] == b"1\n"
+
+
+async def test_sysctls_of_the_network_do_not_ask_for_more(runtime: DockerRuntime) -> None:
+    """They are set by the pod network when it wires the sandbox for its pod."""
+    wires = Wires()
+    await runtime.keep_warm(wires, 1)
+    await wires.until(lambda attached: len(attached) == 1)
+    pod = await Pod.make(runtime, sysctls={"net.ipv4.ip_default_ttl": "32"})
+    assert pod.sandbox.id in wires.attached
 
 
 async def test_a_new_agent_adopts_warm_and_claimed_sandboxes(
@@ -153,7 +165,7 @@ class Rebuilt(Wires):
         super().__init__()
         self._old = old
 
-    async def attach(self, sandbox_id: str, netns: str) -> PodAddresses:
+    async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NONE) -> PodAddresses:
         if sandbox_id in self._old:
             raise NetworkFailure("cannot ensure veth: File exists")
         return await super().attach(sandbox_id, netns)

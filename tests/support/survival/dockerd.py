@@ -20,12 +20,10 @@ class OwnDocker:
     """The daemon and its containerd, in a service of its own as Debian has it. It makes no packet filter rules, and has a
     bridge of its own: told to have none, a daemon removes docker0, which is the machine's."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, bridge: str) -> None:
         self.url = f"unix://{home / 'docker.sock'}"
         self._home = home
-        self._bridge = f"dkr{os.getpid():x}"
-        _ip("link", "add", self._bridge, "type", "bridge")
-        _ip("address", "add", BRIDGE_ADDRESS, "dev", self._bridge)
+        self._bridge = bridge
         (home / "daemon.json").write_text("{}")
         (home / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
         self._containerd = self._run(
@@ -74,10 +72,21 @@ class OwnDocker:
             if process is not None:
                 process.terminate()
                 process.wait(30)
-        _ip("link", "delete", self._bridge)
         points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for point in sorted((p for p in points if p.startswith(f"{self._home}/")), key=len, reverse=True):
             subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+@contextmanager
+def _bridge() -> Iterator[str]:
+    """A bridge of its own for a daemon."""
+    name = f"dkr{os.getpid():x}"
+    _ip("link", "add", name, "type", "bridge")
+    try:
+        _ip("address", "add", BRIDGE_ADDRESS, "dev", name)
+        yield name
+    finally:
+        _ip("link", "delete", name)
 
 
 def _ip(*arguments: str) -> None:
@@ -89,11 +98,12 @@ def own_docker() -> Iterator[OwnDocker]:
     """A running daemon. Its folder has a short name: a Unix socket's path may have 107 characters."""
     home = Path(tempfile.mkdtemp(prefix="covey-docker-"))
     try:
-        daemon = OwnDocker(home)
-        try:
-            daemon.start()
-            yield daemon
-        finally:
-            daemon.end()
+        with _bridge() as bridge:
+            daemon = OwnDocker(home, bridge)
+            try:
+                daemon.start()
+                yield daemon
+            finally:
+                daemon.end()
     finally:
         shutil.rmtree(home)

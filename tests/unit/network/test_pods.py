@@ -1,8 +1,10 @@
 """A pod's wiring: what is wanted, and the plan from whatever is there."""
 
+from dataclasses import replace
+
 import pytest
 
-from agents.network.items import Ensure, Remove, Route, Veth
+from agents.network.items import Ensure, Remove, Route, Sysctl, Veth
 from agents.network.names import mac_of, pod_link
 from agents.network.pods import NOTHING, Observed, Wiring, in_pod, on_node, plan_attach
 
@@ -24,6 +26,14 @@ def test_both_families():
     wiring = Wiring("s1", "/x", ("10.64.1.7", "fd00::7"), ("10.63.0.10", "fd01::1"), 1500)
     assert [r.destination for r in on_node(wiring) if isinstance(r, Route)] == ["10.64.1.7/32", "fd00::7/128"]
     assert [r.destination for r in in_pod(wiring) if isinstance(r, Route)] == ["0.0.0.0/0", "::/0"]
+
+
+def test_everybody_may_ping_and_listen_below_1024_unless_the_pod_says_otherwise():
+    start = "net/ipv4/ip_unprivileged_port_start"
+    assert Sysctl(start, "0") in POD
+    assert Sysctl("net/ipv4/ping_group_range", "0\t2147483647") in POD
+    asked = in_pod(replace(WIRING, sysctls=(Sysctl(start, "80"),)))
+    assert [item.value for item in asked if isinstance(item, Sysctl) and item.name == start] == ["80"]
 
 
 def test_names_fit_the_kernel_and_addresses_are_unicast_and_local():

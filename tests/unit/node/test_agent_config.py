@@ -59,6 +59,23 @@ async def test_environment_from_everywhere() -> None:
         assert found["WEB_UI_SERVICE_PORT_HTTP"] == "80"
 
 
+async def test_a_pod_on_the_nodes_network_is_called_as_the_node_is() -> None:
+    async with node_world() as world:
+        world.create(make_pod(hostNetwork=True))
+        await world.until_phase("Running")
+        assert spec_of(world).hostname == "n1"  # type: ignore[attr-defined]
+        assert world.network.given == {}
+
+
+async def test_sysctls_of_the_network_are_set_where_the_sandbox_is_wired() -> None:
+    async with node_world() as world:
+        asked = {"net.core.somaxconn": "100", "kernel.shm_rmid_forced": "1"}
+        context = {"sysctls": [{"name": name, "value": value} for name, value in asked.items()]}
+        world.create(make_pod(securityContext=context))
+        await world.until_phase("Running")
+        assert list(world.network.sysctls.values()) == [{"net.core.somaxconn": "100"}]
+
+
 async def test_volumes_follow_their_configmap() -> None:
     async with node_world() as world:
         world.model.create(CONFIGMAPS, config_map("page", index="one"))

@@ -121,7 +121,7 @@ async def test_what_belongs_to_nobody_is_found_while_the_agent_runs() -> None:
     async with node_world() as world:
         world.create(make_pod())
         await world.until_phase("Running")
-        await world.runtime.create_sandbox(SandboxSpec("late", "default", "late", "late"))
+        await world.runtime.create_sandbox(SandboxSpec("late", "default", "late"))
         await world.until(lambda: len(world.runtime._sandboxes) == 1, within=200)
         assert state_of(world.pod()).keys() == {"running"}, "and nobody else's is touched"
 

@@ -11,7 +11,7 @@ from agents.node.runtimes.translate import Host, ImageConfig
 from mesh.objects.types import Json
 
 OWNER = Owner("c", "n")
-HOST = Host("covey/pause:1", "", -1000)
+HOST = Host("covey/pause:2", "", -1000)
 IMAGE = ImageConfig("sha256:1", ("/entry",), ("serve",), ("PATH=/bin", "LANG=C"))
 
 
@@ -82,7 +82,7 @@ def test_unlimited_is_not_said() -> None:
 
 
 def test_a_weak_machine_raises_negative_oom_scores() -> None:
-    weak = Host("covey/pause:1", "", 0)
+    weak = Host("covey/pause:2", "", 0)
     body = translate.container_body(OWNER, spec(resources=Resources(oom_score_adj=-997)), IMAGE, "/entry", weak)
     assert body["HostConfig"]["OomScoreAdj"] == 0
 
@@ -100,19 +100,27 @@ def test_the_users_own_hostname_file_and_variable_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("holder", "more", "network", "hostname"),
+    ("holder", "more", "network", "command"),
     [
-        ("", {}, "none", "web-0"),
-        ("", {"host_network": True}, "host", "web-0"),
-        ("h1", {"host_network": True}, "container:h1", None),
-        ("h1", {}, "none", "web-0"),
+        ("", {}, "host", ["isolate"]),
+        ("", {"host_network": True}, "host", []),
+        ("h1", {"host_network": True}, "container:h1", []),
+        ("h1", {}, "host", ["isolate"]),
     ],
 )
-def test_sandboxes(holder: str, more: dict[str, bool], network: str, hostname: str | None) -> None:
-    sandbox = SandboxSpec("uid", "default", "web", "web-0", **more)  # type: ignore[arg-type]
-    body = translate.sandbox_body(OWNER, sandbox, Host("covey/pause:1", holder, -1000))
-    assert body["HostConfig"]["NetworkMode"] == network
-    assert body.get("Hostname") == hostname
+def test_sandboxes(holder: str, more: dict[str, bool], network: str, command: list[str]) -> None:
+    """Only what makes itself a namespace of its own begins with the capability to do so."""
+    sandbox = SandboxSpec("uid", "default", "web", **more)  # type: ignore[arg-type]
+    body = translate.sandbox_body(OWNER, sandbox, Host("covey/pause:2", holder, -1000))
+    assert (body["HostConfig"]["NetworkMode"], body["Cmd"]) == (network, command)
+    assert (body["HostConfig"]["CapDrop"], body["HostConfig"]["CapAdd"]) == (["ALL"], ["SYS_ADMIN"] * len(command))
+
+
+def test_the_network_sets_its_own_sysctls() -> None:
+    """Docker refuses them for a container in the machine's network namespace, as a sandbox is at first."""
+    asked = {"net.core.somaxconn": "100", "kernel.shm_rmid_forced": "1"}
+    body = translate.sandbox_body(OWNER, SandboxSpec("uid", "default", "web", asked), HOST)
+    assert body["HostConfig"]["Sysctls"] == {"kernel.shm_rmid_forced": "1"}
 
 
 def test_a_warm_sandbox_names_no_pod() -> None:
