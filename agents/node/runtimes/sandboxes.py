@@ -166,7 +166,7 @@ class Sandboxes:
                 self._warm.append(status)
             else:
                 await self._discard(network, status.id)
-        for sandbox_id in self._claims.all().keys() - {status.id for status in existing}:
+        for sandbox_id in self._claims.sandboxes() - {status.id for status in existing}:
             self._claims.drop(sandbox_id)
 
     async def _rewire(self, network: PodNetwork, status: SandboxStatus) -> bool:

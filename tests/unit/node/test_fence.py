@@ -60,6 +60,22 @@ def test_a_heartbeat_of_an_earlier_boot_does_not_count(tmp_path: Path) -> None:
     assert files.read_answered() == NEVER
 
 
+@pytest.mark.parametrize("left", [b"", b'{"boot": "', b'{"seconds": 8.0, "cgroups": {}}', b"[]"])
+def test_what_a_power_cut_left_guards_nobody(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "guarded").write_bytes(left)
+    files = FenceFiles(tmp_path)
+    assert files.read_guarded().cgroups == {}
+    files.write_guarded(PODS)
+    assert files.read_guarded() == PODS
+
+
+def test_what_an_earlier_boot_guarded_has_ended(tmp_path: Path) -> None:
+    files = FenceFiles(tmp_path)
+    files.write_guarded(PODS)
+    files._boot = b"0" * 36
+    assert files.read_guarded().cgroups == {}
+
+
 def test_the_watchdog_notices_that_its_directory_is_gone(tmp_path: Path) -> None:
     files = FenceFiles(tmp_path / "fence")
     handle = os.open(files.lock, os.O_CREAT | os.O_RDWR)
