@@ -49,6 +49,12 @@ def replace_unsynced(path: Path, data: bytes) -> None:
         raise
 
 
+def remove_drafts(directory: Path) -> None:
+    """Remove what writers that were killed have left. Only where nobody writes at the moment."""
+    for draft in directory.glob(".*"):
+        draft.unlink()
+
+
 def sync_directory(directory: Path) -> None:
     """See to it that the names in the directory outlive a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -281,7 +281,8 @@ class NodeAgent:
     async def _settle(self) -> None:
         """Once the API has been read: what it does not know of is removed, and nothing before that. Then now and then
         again: what could not be removed, and what came into being after its pod had gone."""
-        self._workers_changed()
+        if self._fenced is not None:
+            self._fenced.settle()
         present = {uid_of(pod) for pod in self._pods.list()}
         for uid, worker in list(self.workers.items()):
             if uid not in present:

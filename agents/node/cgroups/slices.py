@@ -15,6 +15,9 @@ from agents.node.ports import Resources
 
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 
+_FORGOTTEN = "not loaded"
+"""In systemd's refusal to stop a unit that it does not know (NoSuchUnit)."""
+
 
 def start(unit: str, values: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     """busctl's words for StartTransientUnit(name, mode, properties, auxiliary units)."""
@@ -47,9 +50,16 @@ class Slices:
         await _ask((change if self._tree.exists(cgroup) else start)(cgroup, values))
 
     async def remove(self, cgroup: str) -> None:
-        """Stop a slice, and with it those below. Absent is fine."""
-        if self._tree.exists(cgroup):
+        """Stop a slice, and with it those below. Absent is fine. Of version 1's hierarchies systemd clears those that it
+        manages, and forgets the slice; the runtime may have made its directory in others."""
+        if not self._tree.exists(cgroup):
+            return
+        try:
             await _ask(stop(cgroup))
+        except OSError as error:
+            if _FORGOTTEN not in str(error):
+                raise
+        await self._tree.remove(cgroup)
 
 
 async def _ask(words: Sequence[str]) -> None:

@@ -89,10 +89,10 @@ class DockerRuntime:
     async def keep_warm(self, network: PodNetwork, count: int) -> None:
         """Adopt the warm sandboxes that are there and keep `count` of them, wired by `network`, in the background.
 
-        To be called once, before the first container is created; it also clears up what a crash has left.
+        It also clears up what a crash has left. To be called again when it raises `RuntimeFailure` or `NetworkFailure`.
         """
-        await self._sandboxes.keep_warm(network, count)
         await self._containers.clear_up()
+        await self._sandboxes.keep_warm(network, count)
 
     # Sandboxes and containers.
 

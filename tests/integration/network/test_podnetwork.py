@@ -27,10 +27,10 @@ def node():
 
 
 @asynccontextmanager
-async def network(node, state: Path, cidr: str = "10.250.7.0/24"):
+async def network(node, state: Path, cidr: str = "10.250.7.0/24", machine: Path = Path("/run/nowhere")):
     worker = Worker(str(node[1]))
     try:
-        pods = KernelPodNetwork(worker, state_dir=state, node_addresses=[node[0]], mtu=1500)
+        pods = KernelPodNetwork(worker, state_dir=state, node_addresses=[node[0]], mtu=1500, machine=machine)
         await pods.start()
         if cidr:
             await pods.configure([cidr])
@@ -161,6 +161,19 @@ async def test_failures_are_told_and_retried(node, tmp_path):
             assert (await pods.attach(sandbox, str(pod))).addresses == ("10.250.7.2",)
             with pytest.raises(NetworkFailure, match=r"no free address in 10\.250\.7\.0/30"):
                 await pods.attach(unique("s"), str(other))
+
+
+@pytest.mark.parametrize("whose", ["the node's", "the machine's"])
+async def test_a_namespace_that_is_no_pods_is_not_wired(node, tmp_path, whose):
+    """That of a sandbox which has not moved into one of its own yet."""
+    with namespace() as machine, namespace() as pod:
+        path = node[1] if whose == "the node's" else machine
+        before = sh("ip -o link; ip route", path)
+        async with network(node, tmp_path, cidr="10.250.7.0/30", machine=machine) as pods:
+            with pytest.raises(NetworkFailure, match="no pod's namespace"):
+                await pods.attach(unique("s"), str(path))
+            assert sh("ip -o link; ip route", path) == before
+            await pods.attach(unique("s"), str(pod))  # the only address is still free
 
 
 async def test_a_pod_cannot_take_anothers_address(node, tmp_path):

@@ -225,6 +225,33 @@ async def test_pods_and_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert all(unit in words for words in asked)
 
 
+@pytest.mark.parametrize("refusal", ["", "Call failed: Unit covey.slice not loaded."])
+async def test_what_systemd_does_not_manage_is_removed_with_a_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    async def ask(words: tuple[str, ...]) -> None:
+        if refusal:
+            raise OSError(refusal)
+
+    monkeypatch.setattr(slices, "_ask", ask)
+    cgroups = machine(tmp_path, 1, "systemd")
+    (tmp_path / "rdma" / path_of(cgroups.parent(UID, "Burstable")) / "docker-1.scope").mkdir(parents=True)
+    await cgroups.remove(UID)
+    assert cgroups.pods() == set()
+
+
+async def test_a_slice_that_systemd_will_not_stop_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(words: tuple[str, ...]) -> None:
+        raise OSError("systemd: StopUnit: Connection timed out")
+
+    monkeypatch.setattr(slices, "_ask", ask)
+    cgroups = machine(tmp_path, 1, "systemd")
+    (tmp_path / "memory" / path_of(cgroups.parent(UID, "Burstable"))).mkdir(parents=True)
+    with pytest.raises(OSError, match="timed out"):
+        await cgroups.remove(UID)
+    assert cgroups.pods() == {UID}
+
+
 @pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
 @pytest.mark.parametrize("version", [1, 2])
 def test_all_of_a_pod_is_killed(version: int, driver: str, tmp_path: Path) -> None:
