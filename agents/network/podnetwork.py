@@ -122,7 +122,7 @@ class KernelPodNetwork:
                 raise NetworkFailure(f"failed to set up network: {netns} is no pod's namespace, but that of {other}")
 
     def _detach_leaving(self) -> None:
-        """All that have gathered while the worker was busy go together."""
+        """All that have gathered while the worker was busy go together, and with them what could not be detached before."""
         gathered = frozenset(self._leaving)
         if not gathered:
             return
@@ -148,9 +148,10 @@ class KernelPodNetwork:
         try:
             with Netlink() as kernel:
                 there = frozenset(_sandboxes_in(kernel).values())
-            self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
         except (KernelRefusal, OSError) as error:
-            raise NetworkFailure(f"failed to tear down the network of earlier sandboxes: {error}") from error
+            raise NetworkFailure(f"failed to list the network of earlier sandboxes: {error}") from error
+        self._leaving |= (there | frozenset(self._known.holders)) - sandbox_ids
+        self._detach_leaving()
 
 
 def _apply_on_node(kernel: Netlink, wiring: Wiring, plan: Plan) -> None:

@@ -204,7 +204,7 @@ class NodeAgent:
         inventory = await self._watch.inventory()
         try:
             await self.ports.network.retain(inventory.sandbox_ids)
-        except NetworkFailure as error:  # what cannot be given back now, the next start will
+        except NetworkFailure as error:  # what cannot be given back now goes with the next sandbox
             log.warning("network.not_retained node=%s reason=%s", self.config.node, error)
         saved = self.ports.checkpoints.load()
         for checkpoint in saved.values():

@@ -11,6 +11,7 @@ import pytest
 
 from agents.network import ledger_file, names
 from agents.network.machine import node_netns, raise_nodes
+from agents.network.netlink import Netlink
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure
@@ -242,3 +243,24 @@ async def test_addresses_are_given_back_on_a_full_disk(node, tmp_path, monkeypat
             newest = unique("s")
             await pods.attach(newest, str(three))
             assert ledger_file.load(tmp_path / "network" / "addresses.json").holders.keys() == {newest}
+
+
+async def test_what_could_not_be_given_back_goes_with_the_next_sandbox(node, tmp_path, monkeypatch):
+    gone, ending = unique("s"), unique("s")
+
+    def busy(*_):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    with namespace() as one, namespace() as two:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(gone, str(one))
+            await pods.attach(ending, str(two))
+        async with network(node, tmp_path, cidr="") as pods:
+            with monkeypatch.context() as broken:
+                broken.setattr(Netlink, "remove_links", busy)
+                with pytest.raises(NetworkFailure, match=gone):
+                    await pods.retain(frozenset({ending}))
+            await pods.detach(ending)
+        links = sh("ip link", node[1])
+        assert names.pod_link(gone) not in links
+        assert names.pod_link(ending) not in links
