@@ -17,7 +17,8 @@ from pathlib import Path
 from agents.dns.cluster import open_dns
 from agents.network.fake import FakePodNetwork
 from agents.network.node import open_network
-from agents.node.agent import NodeAgent, Ports
+from agents.node.agent import NodeAgent
+from agents.node.agent_ports import Ports
 from agents.node.calls import NodeCalls
 from agents.node.cgroups.pods import KernelCgroups, NoCgroups
 from agents.node.checkpoints import DiskCheckpoints, MemoryCheckpoints
