@@ -32,9 +32,8 @@ class Touch:
 
     def answered(self, sent: float, now: float) -> bool:
         """A heartbeat that was sent then has been answered. Whether that brings the node back into touch."""
-        if (
-            now - self._heard >= self._window
-        ):  # not since it was sent: where answers take long, none of them is a return
+        # Not since that was sent: where answers always take long, none of them is a return.
+        if now - self._heard >= self._window:
             if self._heard > float("-inf"):
                 self._returns.append(now)
             self._since, self._held = now, False
