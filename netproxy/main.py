@@ -42,8 +42,8 @@ _RETIRE_SECONDS = 10.0
 async def run(config: ProxyConfig) -> None:
     """Keep the kernel of this network namespace in step with the cluster's Services until cancelled.
 
-    The rules stay when the proxy ends, and the next one adopts them. `Terminal` when the mode is unknown or the machine
-    lacks what it needs.
+    The rules stay when the proxy ends, and the next one adopts them. `Terminal`, by itself or in a group, when the mode is
+    unknown or the machine lacks what it needs.
     """
     cluster = cluster_of(config.network)
     backend = make_backend(config.mode, cluster)
@@ -57,8 +57,6 @@ async def run(config: ProxyConfig) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(give_signs(bus, config.node))
             tasks.create_task(follow(config, informers, backend, cluster))
-    except* Terminal as group:
-        raise group.exceptions[0] from None
     finally:
         backend.close()
         await bus.close()
@@ -90,21 +88,23 @@ def _program(tool: str) -> Path:
 
 
 async def retire_others(mode: str, cluster: Cluster, synced: asyncio.Event) -> None:
-    """What a proxy of another mode left goes as soon as our rules are in place, so that clients never meet none."""
+    """What a proxy of another mode left goes as soon as our rules are in place, so that clients never meet none. Each kind
+    by itself: one that stays does not keep the others."""
     await synced.wait()
-    for backend in leftovers(mode, cluster):
-        with contextlib.closing(backend):
-            await _clean(backend)
+    async with asyncio.TaskGroup() as tasks:
+        for backend in leftovers(mode, cluster):
+            tasks.create_task(_clean(backend))
 
 
 async def _clean(backend: Backend) -> None:
     """Clean up, however often it has to be tried."""
-    while True:
-        try:
-            return await backend.cleanup()
-        except KernelRefused as error:
-            log.warning("proxy.leftovers_stay retry_seconds=%g reason=%s", _RETIRE_SECONDS, error)
-        await asyncio.sleep(_RETIRE_SECONDS)
+    with contextlib.closing(backend):
+        while True:
+            try:
+                return await backend.cleanup()
+            except KernelRefused as error:
+                log.warning("proxy.leftovers_stay retry_seconds=%g reason=%s", _RETIRE_SECONDS, error)
+            await asyncio.sleep(_RETIRE_SECONDS)
 
 
 async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backend, cluster: Cluster) -> None:

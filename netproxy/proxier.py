@@ -179,10 +179,17 @@ class Proxier:
                 log.warning("proxy.foreign_change somebody else changed or removed our rules; writing them again")
                 self._must_sync = True
             if foreign or began - self._guarded >= _GUARD_SECONDS:
-                await self._guard.ensure()
                 self._guarded = began
+                await self._ensure_guard()
         finally:
             self._check_later(self._clock.monotonic() - began)
+
+    async def _ensure_guard(self) -> None:
+        """A guard that cannot be put in place says nothing about our rules: it is tried again in its own time."""
+        try:
+            await self._guard.ensure()
+        except KernelRefused as error:
+            log.warning("proxy.unguarded retry_seconds=%g reason=%s", _GUARD_SECONDS, error)
 
     def _check_later(self, took: float) -> None:
         """Ring for the next check, the last of which took so many seconds."""

@@ -88,9 +88,12 @@ class Flows:
 class Guard:
     def __init__(self) -> None:
         self.ensured = 0
+        self.refuse = False
 
     async def ensure(self) -> None:
         self.ensured += 1
+        if self.refuse:
+            raise KernelRefused("the lock is held")
 
 
 class Setting:
@@ -200,6 +203,21 @@ async def test_foreign_changes_are_found_while_services_change_all_the_time() ->
             setting.move("s0", f"10.64.0.{3 + number}")
             await asyncio.sleep(0.1)
         assert setting.journal.calls.count("sync 3") == 2
+
+
+async def test_a_guard_that_refuses_is_tried_again_in_its_own_time() -> None:
+    """And leaves the rules alone."""
+    setting = Setting()
+    setting.guard.refuse = True
+    setting.journal.look = lambda: setting.clock.advance(1.0)
+    with setting.running():
+        await asyncio.sleep(0.1)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3"], 1)
+        await asyncio.sleep(1250)
+        assert 20 < setting.journal.looks <= 30
+        assert setting.journal.calls == ["sync 3"]
+        assert setting.guard.ensured == 3
+        assert setting.proxier.statistics.refusals == 0
 
 
 async def test_looking_takes_a_small_share_of_the_time() -> None:
