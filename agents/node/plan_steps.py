@@ -12,14 +12,7 @@ from agents.node import backoff
 from agents.node.actions import Action, EnsureImage, PodPlan, StartContainer, StopContainer
 from agents.node.observed import FRESH, IMAGE_LABEL, Observed, Present, failed_to_start, has_ended, health_of
 from agents.node.observed import exit_code as code_of
-from agents.node.podspec import (
-    grace_seconds,
-    init_containers,
-    is_ephemeral,
-    is_sidecar,
-    reported_statuses,
-    restart_policy,
-)
+from agents.node.podspec import grace_seconds, is_ephemeral, reported_statuses, restarts_after
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.types import Object
 
@@ -70,12 +63,7 @@ def wants_restart(pod: Object, container: Object, latest: ContainerStatus | None
         return True
     if is_ephemeral(pod, container):
         return False
-    if image_changed(container, latest) or is_sidecar(container):
-        return True
-    policy = restart_policy(pod)
-    if policy == "Always" and container in init_containers(pod):
-        policy = "OnFailure"
-    return policy == "Always" or (policy == "OnFailure" and code_of(latest) != 0)
+    return image_changed(container, latest) or restarts_after(pod, container, code_of(latest))
 
 
 def image_changed(container: Object, latest: ContainerStatus) -> bool:

@@ -87,6 +87,23 @@ def restart_policy(pod: Object) -> str:
     return str(pod["spec"].get("restartPolicy") or "Always")
 
 
+def restarts_after(pod: Object, container: Object, code: int) -> bool:
+    """Whether a container that ended with this exit code is started again: by its own rules, its own policy, its pod's.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#individual-container-restart-policy-and-rules
+    """
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule["exitCodes"]
+        if (code in (codes.get("values") or ())) == (codes["operator"] == "In"):
+            return True
+    policy = container.get("restartPolicy")
+    if policy is None:
+        policy = restart_policy(pod)
+        if policy == "Always" and container in init_containers(pod):
+            policy = "OnFailure"
+    return bool(policy == "Always" or (policy == "OnFailure" and code != 0))
+
+
 def full_name(pod: Object) -> str:
     """The pod as kubelet's messages name it: `web_default(<uid>)`."""
     return f"{name_of(pod)}_{namespace_of(pod)}({uid_of(pod)})"

@@ -18,7 +18,8 @@ from agents.node.podspec import (
     host_network,
     init_containers,
     is_sidecar,
-    restart_policy,
+    place_of,
+    restarts_after,
 )
 from agents.node.resources import qos_class
 from mesh.objects.meta import format_time, is_deleting, uid_of
@@ -85,9 +86,8 @@ def _phase(
 
 
 def _phase_of_containers(pod: Object, apps: list[Object], inits: list[Object]) -> str:
-    policy = restart_policy(pod)
     started = any(s.get("containerID") for s in apps)
-    if not started and policy == "Never" and any(_failed(s) for s in inits if not _belongs_to_sidecar(pod, s)):
+    if not started and any(_failed(s) and not _restarts(pod, s) for s in inits if not _belongs_to_sidecar(pod, s)):
         return "Failed"
     if not started and not all(s["started"] if _belongs_to_sidecar(pod, s) else s["ready"] for s in inits):
         return "Pending"
@@ -95,11 +95,15 @@ def _phase_of_containers(pod: Object, apps: list[Object], inits: list[Object]) -
     stopped = [s for s in apps if "terminated" in s["state"] or ("waiting" in s["state"] and s["lastState"])]
     if len(running) + len(stopped) < len(apps):
         return "Pending"
-    if running or policy == "Always":
+    if running or any(_restarts(pod, s) for s in stopped):
         return "Running"
-    if all(_code(s) == 0 for s in stopped):
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+    return "Succeeded" if all(_code(s) == 0 for s in stopped) else "Failed"
+
+
+def _restarts(pod: Object, status: Object) -> bool:
+    """Whether a container that has ended as its status says is started again."""
+    place = place_of(pod, status["name"])
+    return place is not None and restarts_after(pod, place.container, _code(status))
 
 
 def _belongs_to_sidecar(pod: Object, status: Object) -> bool:

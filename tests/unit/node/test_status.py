@@ -197,3 +197,17 @@ def test_an_ephemeral_container_is_shown_and_counts_for_nothing(others: tuple[ob
     assert (shown["name"], shown["state"], shown["ready"]) == ("e", state, False)
     assert (status["phase"], status["qosClass"]) == ("Running", "Guaranteed")
     assert next(c for c in status["conditions"] if c["type"] == "Ready")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "code", "phase"),
+    [
+        ("Always", "Never", 0, "Succeeded"),
+        ("Always", "Never", 1, "Failed"),
+        ("Never", "OnFailure", 1, "Running"),
+        ("Never", "OnFailure", 0, "Succeeded"),
+    ],
+)
+def test_a_container_has_a_restart_policy_of_its_own(policy: str, own: str, code: int, phase: str) -> None:
+    pod = a_pod(restartPolicy=policy, containers=[{"name": "a", "image": "web:1", "restartPolicy": own}])
+    assert pod_status(pod, seen(made(state=State.EXITED, code=code)), T0, HOST)["phase"] == phase
