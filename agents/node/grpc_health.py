@@ -8,6 +8,7 @@ of pkg/probe/grpc of Kubernetes 1.36.
 from __future__ import annotations
 
 import asyncio
+import os
 from urllib.parse import unquote
 
 from h2.config import H2Configuration
@@ -59,7 +60,11 @@ async def check(host: str, port: int, service: str, timeout: float) -> Answer:
             words = f"timeout: failed to connect service {where} within {timeout:g}s: context deadline exceeded"
             return Answer(False, words)
         return Answer(False, f"timeout: health rpc did not complete within {timeout:g}s")
-    except (OSError, ProtocolError) as error:
+    except OSError as error:
+        cause = os.strerror(error.errno).lower() if error.errno else str(error)
+        words = f"transport: Error while dialing: dial tcp {where[1:-1]}: connect: {cause}"
+        return Answer(False, f'error: failed to connect service at {where}: connection error: desc = "{words}"')
+    except ProtocolError as error:
         return Answer(False, f"error: failed to connect service at {where}: {error}")
     except _Ended as ended:
         return Answer(False, _refusal(ended))

@@ -98,4 +98,7 @@ async def test_a_server_that_speaks_something_else(said: bytes) -> None:
 async def test_nobody_listens() -> None:
     answer = await check("127.0.0.1", 1, "", 10)
     assert not answer.passed
-    assert answer.output.startswith('error: failed to connect service at "127.0.0.1:1": ')
+    assert answer.output == (
+        'error: failed to connect service at "127.0.0.1:1": connection error: desc = "transport: Error while dialing: '
+        'dial tcp 127.0.0.1:1: connect: connection refused"'
+    )
