@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import grpc
-import grpc.aio
 import pytest
 import pytest_asyncio
 
-from agents.node.grpc_health import check
+pytest.importorskip("h2", reason="h2 is not installed: make install")
+grpc = pytest.importorskip("grpc", reason="grpcio is not installed: make install")
+
+from agents.node.grpc_health import check  # noqa: E402
 
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 LONG = "s" * 300
