@@ -30,6 +30,9 @@ PING_INTERVAL = 2
 RETRY = (0.1, 0.6)
 """Bounds in seconds of the random wait before another attempt."""
 _ROUND_TRIP = 30
+REFUSED_AT_MOST = 256
+"""Refused subjects that are remembered. Whoever is asked to answer on subjects that others name may meet many; of one that
+was forgotten the broker is asked again."""
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
@@ -104,7 +107,7 @@ class Connection:
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._prolong: dict[str, Callable[[], None]] = {}
         """What to do when the answer that is awaited under this token is being worked on."""
-        self._refused: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], None] = {}
         self._replies = self.new_inbox()
         self._tokens = 0
 
@@ -345,7 +348,9 @@ class Connection:
             log.debug("broker connection", extra={"error": self._failure})
             return
         kind, subject = violation[1], violation[2]
-        self._refused.add((kind, subject))
+        self._refused[kind, subject] = None
+        if len(self._refused) > REFUSED_AT_MOST:
+            del self._refused[next(iter(self._refused))]
         log.warning("refused by the broker", extra={"kind": kind, "subject": subject})
         for wanted, future in list(self._waiting.values()):
             if kind == "publish" and wanted.lower() == subject and not future.done():

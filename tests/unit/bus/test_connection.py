@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
-from mesh.bus.connection import Connection
+from mesh.bus.connection import REFUSED_AT_MOST, Connection
 from mesh.bus.identities import ensure_seed, load_signer
+from mesh.errors import Forbidden
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"nonce":"abc"}\r\n'
 
@@ -113,5 +115,36 @@ async def test_who_waits_for_the_broker_again_and_again_lets_the_loss_be_learned
         waiting.cancel()
         await connection.close()
         again.abort()
+        server.close()
+        await server.wait_closed()
+
+
+class RefusingBroker(SmallBroker):
+    """Refuses whatever is published."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        assert self._transport is not None
+        for subject in re.findall(rb"PUB (\S+) ", data):
+            self._transport.write(b"-ERR 'Permissions Violation for Publish to \"%s\"'\r\n" % subject)
+
+
+async def test_only_so_many_refused_subjects_are_remembered(tmp_path: Path) -> None:
+    ensure_seed(tmp_path / "seed")
+    clients: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+    server = await asyncio.get_running_loop().create_server(lambda: RefusingBroker(clients), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = Connection([f"nats://127.0.0.1:{port}"], load_signer(tmp_path / "seed"))
+    await connection.start(wait=10)
+    try:
+        for number in range(REFUSED_AT_MOST + 1):
+            with pytest.raises(Forbidden):
+                await connection.request(f"x.{number}", b"", timeout=10)
+        with pytest.raises(Forbidden):  # at once: it is remembered
+            await connection.publish("x.1", b"")
+        await connection.publish("x.0", b"")
+    finally:
+        await connection.close()
+        (await clients.get()).abort()
         server.close()
         await server.wait_closed()
