@@ -27,6 +27,9 @@ TOOLS = {"nft": "nftables", "iptables": "iptables", "iptables-restore": "iptable
          "nsenter": "util-linux", "modprobe": "kmod"}  # fmt: skip
 """Programs that the node's parts call, and the Debian package of each."""
 
+ROOM = 64
+"""MiB that must be free for the store, the processes' logs and the nodes' files."""
+
 IP_FREEBIND = 15
 """ip(7): bind to an address that the machine does not have (yet). Python has no name for it."""
 
@@ -109,6 +112,17 @@ def check_kernel() -> Iterable[Finding]:
         )
     if not Path("/proc/sys/net/ipv4/ip_forward").exists():
         yield Finding("this machine has no IPv4", "Covey's first address family is IPv4")
+
+
+def check_room(home: Path) -> Iterable[Finding]:
+    """That the cluster's files have room: a broker on a full disk starts, and can store nothing."""
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(there).free // 2**20
+    if free < ROOM:
+        yield Finding(
+            f"only {free} MiB are free where the cluster's files are to lie ({home}); it needs {ROOM} MiB to begin with",
+            "make room there, or choose another place: COVEY_HOME=DIR covey up",
+        )
 
 
 def check_ports(ports: Iterable[tuple[str, int, str]]) -> Iterable[Finding]:

@@ -52,7 +52,12 @@ STOP_SECONDS = 40.0
 def up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     """Bring the cluster up and return when its nodes are Ready. `Terminal` says what stands in the way. Interrupted
     anywhere, it is made good by the next one."""
-    preflight.require(preflight.check_platform, preflight.check_tools, preflight.check_kernel)
+    preflight.require(
+        preflight.check_platform,
+        preflight.check_tools,
+        preflight.check_kernel,
+        lambda: preflight.check_room(layout.home),
+    )
     check(wanted)
     with layout.locked():
         return _up(layout, wanted, say)
@@ -76,7 +81,7 @@ def _up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
     say("node containers")
     _make_holders(cluster)
     say("waiting for the nodes to be Ready")
-    asyncio.run(_await_ready(cluster))
+    asyncio.run(_await_ready(layout, cluster))
     if gone:
         asyncio.run(forget_nodes(gone))
         save_cluster(layout, cluster)
@@ -174,7 +179,7 @@ def _make_holders(cluster: Cluster) -> None:
         ensure_holders(client, cluster)
 
 
-async def _await_ready(cluster: Cluster) -> None:
+async def _await_ready(layout: Layout, cluster: Cluster) -> None:
     """Until every node of the cluster is Ready; `Terminal` names those that are not."""
     wanted = {n.name for n in cluster.nodes}
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
@@ -192,7 +197,8 @@ async def _await_ready(cluster: Cluster) -> None:
         except (ApiError, Terminal) as error:
             problem = str(error)
         await asyncio.sleep(0.1)
-    raise Terminal(f"these nodes are not Ready after {READY_SECONDS:.0f} s: {', '.join(sorted(missing))} {problem}")
+    names, why = ", ".join(sorted(missing)), f" ({problem})" if problem else ""
+    raise Terminal(f"these nodes are not Ready after {READY_SECONDS:.0f} s: {names}{why}; see {layout.logs}")
 
 
 def is_ready(node: Object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agents.node.podspec import full_name, places
+from agents.node.podspec import full_name, places, reported_statuses
 from mesh.objects.types import Object
 
 
@@ -36,9 +36,4 @@ def back_off_events(pod: Object, before: Object, after: Object) -> Iterator[Told
 
 def _waiting(status: Object) -> dict[str, str]:
     """Why each container waits, "" for one that does not."""
-    lists = ("initContainerStatuses", "containerStatuses")
-    return {
-        s["name"]: (s.get("state", {}).get("waiting") or {}).get("reason", "")
-        for which in lists
-        for s in status.get(which) or ()
-    }
+    return {s["name"]: (s.get("state", {}).get("waiting") or {}).get("reason", "") for s in reported_statuses(status)}

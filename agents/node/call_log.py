@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 
+from agents.node.podspec import reported_statuses
 from agents.node.ports import Runtime, RuntimeFailure
 from agents.node.worker import PodWorker
 from mesh.api.port import Stream
@@ -22,8 +23,7 @@ STREAMS = {"Stdout": {1}, "Stderr": {2}}
 
 def container_id(pod: Object, status: Object, name: str, *, previous: bool) -> str:
     """Id of the container whose log is meant; raises `BadRequest` or `NotFound` in kubelet's words."""
-    lists = ("containerStatuses", "initContainerStatuses")
-    known: Object | None = next((s for which in lists for s in status.get(which) or () if s["name"] == name), None)
+    known = next((s for s in reported_statuses(status) if s["name"] == name), None)
     where = f'"{name}" in pod "{name_of(pod)}"'
     if known is None:
         raise NotFound(f"container {where} is not available")

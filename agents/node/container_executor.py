@@ -19,7 +19,7 @@ from agents.node.objects import Reference
 from agents.node.observed import Failure
 from agents.node.pod_volumes import PodVolumes
 from agents.node.podspec import place_of
-from agents.node.ports import Image, RuntimeAway, RuntimeFailure
+from agents.node.ports import Image, RuntimeAway, RuntimeFailure, State
 from agents.node.resources import qos_class
 from agents.node.security import ConfigError, check_non_root
 from agents.node.volumes import VolumeError
@@ -141,8 +141,19 @@ class ContainerExecutor:
             cgroup_parent=context.cgroups.parent(uid, qos_class(pod)),
             node_memory=context.node_memory,
             delay_label=action.delay_label,
+            share_pid_with=self._target(container),
             labels={"dev.covey.pod-namespace": namespace_of(pod), "dev.covey.pod-name": name_of(pod)},
         )
+
+    def _target(self, container: Object) -> str:
+        """Id of the container that an ephemeral one was made to look into, "" when it names none. Raises `ConfigError`."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        running = [c for c in self._memory.containers if c.name == name and c.state is State.RUNNING]
+        if not running:
+            raise ConfigError(f"unable to find target container {name}")
+        return max(running, key=lambda c: c.attempt).id
 
     def _fail_container(self, name: str, reason: str, message: str) -> None:
         self.event("Warning", "Failed", f"Error: {message}", name)

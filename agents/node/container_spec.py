@@ -35,6 +35,8 @@ class Placement:
     node_memory: int
     delay_label: str
     labels: Mapping[str, str]
+    share_pid_with: str = ""
+    """The container whose processes this one is to see; "" for none in particular."""
 
 
 def container_spec(pod: Object, container: Object, placement: Placement) -> ContainerSpec:
@@ -63,7 +65,7 @@ def container_spec(pod: Object, container: Object, placement: Placement) -> Cont
         stdin_once=bool(container.get("stdinOnce")),
         host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")),
-        share_pid_with=placement.sandbox_id if spec.get("shareProcessNamespace") else "",
+        share_pid_with=placement.share_pid_with or (placement.sandbox_id if spec.get("shareProcessNamespace") else ""),
         cgroup_parent=placement.cgroup_parent,
         labels={
             **placement.labels,

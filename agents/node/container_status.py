@@ -19,7 +19,7 @@ from agents.node.observed import (
     health_of,
 )
 from agents.node.plan_steps import image_changed, wants_restart
-from agents.node.podspec import full_name, init_containers, is_sidecar
+from agents.node.podspec import full_name, init_containers, is_ephemeral, is_sidecar, reported_statuses
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.meta import format_time
 from mesh.objects.types import Object
@@ -139,7 +139,10 @@ def _failed(container: Object, failure: Failure, now: datetime) -> Object:
 
 
 def _ready(pod: Object, container: Object, state: Object, *, ready: bool) -> bool:
-    """An init container is ready once it has succeeded; all others while they run and their probes agree."""
+    """An init container is ready once it has succeeded, an ephemeral one never; all others while they run and their
+    probes agree."""
+    if is_ephemeral(pod, container):
+        return False
     if container in init_containers(pod) and not is_sidecar(container):
         return bool("terminated" in state and state["terminated"]["exitCode"] == 0)
     return ready
@@ -147,6 +150,5 @@ def _ready(pod: Object, container: Object, state: Object, *, ready: bool) -> boo
 
 def _reported(pod: Object, name: str) -> Object:
     """What the API shows of a container; empty when it shows nothing."""
-    status = pod.get("status") or {}
-    shown = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    shown = reported_statuses(pod.get("status") or {})
     return next((dict(known) for known in shown if known.get("name") == name), {})

@@ -8,7 +8,15 @@ from __future__ import annotations
 from agents.node.actions import RemoveContainer, StopContainer
 from agents.node.observed import Observed, exit_code, has_ended, health_of
 from agents.node.plan_steps import Steps, keep_or_stop, start, wants_restart
-from agents.node.podspec import app_containers, grace_seconds, init_containers, is_sidecar, places, restart_policy
+from agents.node.podspec import (
+    app_containers,
+    ephemeral_containers,
+    grace_seconds,
+    init_containers,
+    is_sidecar,
+    places,
+    restarts_after,
+)
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.types import Object
 
@@ -45,10 +53,13 @@ def _up(container: Object, running: ContainerStatus, observed: Observed) -> bool
 
 def failed_init(pod: Object, observed: Observed) -> bool:
     """Whether an init container has failed for good, and the pod with it."""
-    if restart_policy(pod) != "Never":
-        return False
-    made = [observed.latest(c["name"]) for c in init_containers(pod) if not is_sidecar(c)]
-    return any(m is not None and has_ended(m) and exit_code(m) != 0 for m in made)
+    for container in init_containers(pod):
+        made = observed.latest(container["name"])
+        if made is None or not has_ended(made) or is_sidecar(container):
+            continue
+        if exit_code(made) != 0 and not restarts_after(pod, container, exit_code(made)):
+            return True
+    return False
 
 
 def completed(pod: Object, observed: Observed) -> bool:
@@ -69,6 +80,8 @@ def plan_containers(steps: Steps) -> None:
     if ready_for_apps:
         for container in app_containers(steps.pod):
             _advance(steps, container)
+    for container in ephemeral_containers(steps.pod):
+        _advance(steps, container)
     _prune(steps)
 
 

@@ -12,7 +12,7 @@ from agents.node import backoff
 from agents.node.actions import Action, EnsureImage, PodPlan, StartContainer, StopContainer
 from agents.node.observed import FRESH, IMAGE_LABEL, Observed, Present, failed_to_start, has_ended, health_of
 from agents.node.observed import exit_code as code_of
-from agents.node.podspec import grace_seconds, init_containers, is_sidecar, restart_policy
+from agents.node.podspec import grace_seconds, is_ephemeral, reported_statuses, restarts_after
 from agents.node.ports import ContainerStatus, State
 from mesh.objects.types import Object
 
@@ -48,8 +48,7 @@ def next_attempt(pod: Object, name: str, observed: Observed) -> int:
     latest = observed.latest(name)
     if latest is not None:
         return latest.attempt + 1
-    status = pod.get("status") or {}
-    for known in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
+    for known in reported_statuses(pod.get("status") or {}):
         if known.get("name") == name and known.get("containerID"):
             return int(known.get("restartCount") or 0) + 1
     return 0
@@ -62,12 +61,9 @@ def wants_restart(pod: Object, container: Object, latest: ContainerStatus | None
     """
     if latest is None or not has_ended(latest):
         return True
-    if image_changed(container, latest) or is_sidecar(container):
-        return True
-    policy = restart_policy(pod)
-    if policy == "Always" and container in init_containers(pod):
-        policy = "OnFailure"
-    return policy == "Always" or (policy == "OnFailure" and code_of(latest) != 0)
+    if is_ephemeral(pod, container):
+        return False
+    return image_changed(container, latest) or restarts_after(pod, container, code_of(latest))
 
 
 def image_changed(container: Object, latest: ContainerStatus) -> bool:

@@ -35,6 +35,19 @@ def init_containers(pod: Object) -> list[Object]:
     return list(pod["spec"].get("initContainers") or ())
 
 
+def ephemeral_containers(pod: Object) -> list[Object]:
+    """`spec.ephemeralContainers`: added to a pod that exists, to look at it (`kubectl debug`).
+
+    https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/
+    """
+    return list(pod["spec"].get("ephemeralContainers") or ())
+
+
+def is_ephemeral(pod: Object, container: Object) -> bool:
+    """Whether this is one of the pod's ephemeral containers: started once, never again, and of no account otherwise."""
+    return any(other["name"] == container["name"] for other in ephemeral_containers(pod))
+
+
 def is_sidecar(container: Object) -> bool:
     """Whether an init container keeps running beside the app containers (`restartPolicy: Always`).
 
@@ -49,11 +62,19 @@ def sidecars(pod: Object) -> list[Object]:
 
 
 def places(pod: Object) -> Iterator[Place]:
-    """All containers of the pod, init containers first."""
+    """All containers of the pod, init containers first, ephemeral ones last."""
     for container in init_containers(pod):
         yield Place("initContainers", container)
     for container in app_containers(pod):
         yield Place("containers", container)
+    for container in ephemeral_containers(pod):
+        yield Place("ephemeralContainers", container)
+
+
+def reported_statuses(status: Object) -> Iterator[Object]:
+    """The container statuses in a pod's status, of all kinds of containers."""
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        yield from status.get(field) or ()
 
 
 def place_of(pod: Object, name: str) -> Place | None:
@@ -64,6 +85,23 @@ def place_of(pod: Object, name: str) -> Place | None:
 def restart_policy(pod: Object) -> str:
     """`Always`, `OnFailure` or `Never`."""
     return str(pod["spec"].get("restartPolicy") or "Always")
+
+
+def restarts_after(pod: Object, container: Object, code: int) -> bool:
+    """Whether a container that ended with this exit code is started again: by its own rules, its own policy, its pod's.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#individual-container-restart-policy-and-rules
+    """
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule["exitCodes"]
+        if (code in (codes.get("values") or ())) == (codes["operator"] == "In"):
+            return True
+    policy = container.get("restartPolicy")
+    if policy is None:
+        policy = restart_policy(pod)
+        if policy == "Always" and container in init_containers(pod):
+            policy = "OnFailure"
+    return bool(policy == "Always" or (policy == "OnFailure" and code != 0))
 
 
 def full_name(pod: Object) -> str:

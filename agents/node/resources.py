@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from agents.node.observed import Verdict
-from agents.node.podspec import app_containers, init_containers, is_sidecar, places
+from agents.node.podspec import app_containers, init_containers, is_sidecar
 from agents.node.ports import Resources
 from mesh.objects.quantity import to_int, to_milli
 from mesh.objects.types import Object
@@ -46,7 +46,7 @@ def requests_of(container: Object) -> dict[str, str]:
 
 def qos_class(pod: Object) -> str:
     """`Guaranteed`, `Burstable` or `BestEffort`."""
-    containers = [place.container for place in places(pod)]
+    containers = [*init_containers(pod), *app_containers(pod)]
     named = [set(requests_of(c)) & {"cpu", "memory"} for c in containers]
     if not any(named):
         return "BestEffort"
@@ -89,7 +89,7 @@ def pod_resources(pod: Object) -> Resources:
     qos = qos_class(pod)
     if qos == "BestEffort":
         return Resources(cpu_shares=MIN_SHARES)
-    containers = [place.container for place in places(pod)]
+    containers = [*init_containers(pod), *app_containers(pod)]
     limited = {r for r in ("cpu", "memory") if all(to_milli(amounts(c, "limits").get(r, "0")) for c in containers)}
     return Resources(
         cpu_shares=shares(effective_request(pod, "cpu")),
@@ -143,7 +143,7 @@ def refuse(pod: Object, others: Iterable[Object], allocatable: Mapping[str, str]
     running = list(others)
     if len(running) + 1 > to_int(allocatable.get("pods", "110")):
         return _out_of("pods", 1, len(running), to_int(allocatable.get("pods", "110")))
-    wanted = sorted({name for place in places(pod) for name in requests_of(place.container)})
+    wanted = sorted({name for c in (*init_containers(pod), *app_containers(pod)) for name in requests_of(c)})
     for resource in wanted:
         need = effective_request(pod, resource)
         read = to_milli if resource == "cpu" else to_int

@@ -12,7 +12,15 @@ from agents.node.conditions import OURS, conditions
 from agents.node.container_status import container_status
 from agents.node.observed import Observed
 from agents.node.plan_termination import must_end, reported_terminal, verdict_of
-from agents.node.podspec import app_containers, host_network, init_containers, is_sidecar, restart_policy
+from agents.node.podspec import (
+    app_containers,
+    ephemeral_containers,
+    host_network,
+    init_containers,
+    is_sidecar,
+    place_of,
+    restarts_after,
+)
 from agents.node.resources import qos_class
 from mesh.objects.meta import format_time, is_deleting, uid_of
 from mesh.objects.types import Json, Object
@@ -32,6 +40,9 @@ def pod_status(pod: Object, observed: Observed, now: datetime, host: Host, old: 
     ending = must_end(pod, observed, now, gone=False)
     apps = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in app_containers(pod)]
     inits = [container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in init_containers(pod)]
+    others = [
+        container_status(pod, c, observed, now, runtime=host.runtime, ending=ending) for c in ephemeral_containers(pod)
+    ]
     verdict = verdict_of(pod, observed, now)
     status: Object = {"phase": _phase(pod, observed, apps, inits, before, failed=verdict is not None)}
     if status["phase"] in {"Succeeded", "Failed"}:
@@ -39,6 +50,8 @@ def pod_status(pod: Object, observed: Observed, now: datetime, host: Host, old: 
     status["containerStatuses"] = apps
     if inits:
         status["initContainerStatuses"] = inits
+    if others:
+        status["ephemeralContainerStatuses"] = others
     sandbox = observed.sandbox
     wired = sandbox is not None and (bool(observed.addresses) or host_network(pod))
     status["conditions"] = conditions(pod, status, before, now, sandbox_ready=wired)
@@ -73,9 +86,8 @@ def _phase(
 
 
 def _phase_of_containers(pod: Object, apps: list[Object], inits: list[Object]) -> str:
-    policy = restart_policy(pod)
     started = any(s.get("containerID") for s in apps)
-    if not started and policy == "Never" and any(_failed(s) for s in inits if not _belongs_to_sidecar(pod, s)):
+    if not started and any(_failed(s) and not _restarts(pod, s) for s in inits if not _belongs_to_sidecar(pod, s)):
         return "Failed"
     if not started and not all(s["started"] if _belongs_to_sidecar(pod, s) else s["ready"] for s in inits):
         return "Pending"
@@ -83,11 +95,15 @@ def _phase_of_containers(pod: Object, apps: list[Object], inits: list[Object]) -
     stopped = [s for s in apps if "terminated" in s["state"] or ("waiting" in s["state"] and s["lastState"])]
     if len(running) + len(stopped) < len(apps):
         return "Pending"
-    if running or policy == "Always":
+    if running or any(_restarts(pod, s) for s in stopped):
         return "Running"
-    if all(_code(s) == 0 for s in stopped):
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+    return "Succeeded" if all(_code(s) == 0 for s in stopped) else "Failed"
+
+
+def _restarts(pod: Object, status: Object) -> bool:
+    """Whether a container that has ended as its status says is started again."""
+    place = place_of(pod, status["name"])
+    return place is not None and restarts_after(pod, place.container, _code(status))
 
 
 def _belongs_to_sidecar(pod: Object, status: Object) -> bool:

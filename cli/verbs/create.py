@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -66,7 +66,7 @@ def create_deployment(
     image: Annotated[list[str], typer.Option("--image", help="Image of a container. May repeat.")],
     arguments: Annotated[list[str], typer.Argument(metavar="[-- COMMAND [ARGS...]]")] = [],
     replicas: Annotated[int, typer.Option("--replicas", help="How many pods.")] = 1,
-    port: Annotated[int, typer.Option("--port", help="Port that the containers expose.")] = 0,
+    port: Annotated[int, typer.Option("--port", help="Port that the first container exposes.")] = 0,
     namespace: options.Namespace = "",
     dry_run: options.DryRun = "none",
     output: options.Output = "",
@@ -74,11 +74,12 @@ def create_deployment(
     """Create a deployment: covey create deployment web --image nginx --replicas 3."""
     if arguments and len(image) > 1:
         raise Terminal("cannot specify multiple --image options and command")
-    more: dict[str, Any] = {"command": arguments} if arguments else {}
-    if port:
-        more["ports"] = [{"containerPort": port}]
     labels = {"app": name}
-    containers: list[Object] = [{"name": _container_name(each), "image": each, **more} for each in image]
+    containers: list[Object] = [{"name": _container_name(each), "image": each} for each in image]
+    if arguments:
+        containers[0]["command"] = arguments
+    if port:
+        containers[0]["ports"] = [{"containerPort": port}]
     template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     make([manifest(DEPLOYMENTS, name, labels=labels, spec=spec)], namespace, dry_run, output)

@@ -15,7 +15,7 @@ from cli.session import Session, run
 from cli.streams import converse
 from cli.waiting import await_gone, await_object
 from mesh.api.port import Request
-from mesh.errors import NotFound, Terminal
+from mesh.errors import BadRequest, NotFound, Terminal
 from mesh.objects.kinds import PODS, SERVICES
 from mesh.objects.meta import key_of, name_of, uid_of
 from mesh.objects.types import Object
@@ -114,17 +114,33 @@ async def _attended(session: Session, made: Object, *, stdin: bool, terminal: bo
             pod = await await_object(session, PODS, name, session.namespace, _can_be_attached)
     except TimeoutError:
         raise Terminal("timed out waiting for the condition") from None
-    log = Request("GET", PODS.path(session.namespace, name, "log"), (("container", container),))
-    sys.stdout.buffer.write((await session.client.request(log)).body)  # what it wrote before we could attach
-    sys.stdout.buffer.flush()
+    once = made["spec"].get("restartPolicy") == "Never"
+    before = await _log(session, name, container)  # what it wrote before we could attach
+    _write(before)
     if not _has_ended(pod):
-        await converse(session, pod, "attach", [("container", container)], stdin=stdin, terminal=terminal)
-    if made["spec"].get("restartPolicy") != "Never":
+        try:
+            await converse(session, pod, "attach", [("container", container)], stdin=stdin, terminal=terminal)
+        except BadRequest:
+            if not once:
+                raise
+            await await_object(session, PODS, name, session.namespace, _has_ended)  # it came to its end meanwhile
+            _write((await _log(session, name, container)).removeprefix(before))
+    if not once:
         again = " -i" * stdin + " -t" * terminal
         say(f"Session ended, resume using 'covey attach {name} -c {container}{again}' command when the pod is running")
         return 0
     ended = await await_object(session, PODS, name, session.namespace, _has_ended)
     return _exit_code(ended)
+
+
+async def _log(session: Session, name: str, container: str) -> bytes:
+    request = Request("GET", PODS.path(session.namespace, name, "log"), (("container", container),))
+    return (await session.client.request(request)).body
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _can_be_attached(pod: Object) -> bool:

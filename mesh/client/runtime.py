@@ -64,7 +64,7 @@ class Runtime:
         clock: Clock,
         rng: random.Random,
         *,
-        workers: int = 8,
+        workers: int = 32,
         resync_seconds: float = 600.0,
     ) -> None:
         self._client = client

@@ -79,6 +79,28 @@ def test_attach(space: Space) -> None:
     assert space.kubectl("logs", "echo") == "heard hello\n"
 
 
+def test_debug(space: Space) -> None:
+    space.apply(pod("patient", "echo well > /tmp/state; sleep 3600"))
+    space.running("patient")
+    look = ("sh", "-c", "cat /proc/1/root/tmp/state; hostname; sleep 3600")
+    image = "--image=covey/busybox:1"
+    space.kubectl("debug", "patient", image, "--target=main", "-c", "doctor", "--", *look)
+    await_(lambda: space.kubectl("logs", "patient", "-c", "doctor") == "well\npatient\n", what="what the doctor sees")
+    assert space.kubectl("exec", "patient", "-c", "doctor", "--", "cat", "/proc/1/root/tmp/state") == "well\n"
+    said = space.kubectl("debug", "patient", image, "-c", "second", "-i", "--", "cat", text="hello\n")
+    assert said.endswith("hello\n")
+    shown = space.get("pod", "patient")["status"]
+    assert [(s["name"], s["ready"]) for s in shown["ephemeralContainerStatuses"]] == [
+        ("doctor", False),
+        ("second", False),
+    ]
+    assert "may not be removed" in space.refused(
+        "kubectl", "patch", "pod", "patient", "--subresource=ephemeralcontainers", "--type=merge",
+        "-p", '{"spec":{"ephemeralContainers":[]}}',
+    )  # fmt: skip
+    assert "Not found" in space.refused("kubectl", "debug", "patient", image, "--target=nobody", "--", "true")
+
+
 def test_port_forward(space: Space) -> None:
     space.apply(pod("web", SERVE))
     space.kubectl("expose", "pod", "web", "--port=80", "--target-port=8080")

@@ -17,6 +17,7 @@ def _python(code: str) -> str:
     [
         ("netproxy.main, netproxy.nftables.netlink", ["aiohttp", "pyroute2.ndb", "docker", "typer", "numpy"]),
         ("agents.main", ["pyroute2.ndb", "docker", "typer", "numpy", "kubernetes_validate"]),
+        ("controlplane.main", ["numpy", "docker", "pyroute2", "typer"]),
         ("cli.session, mesh.bus.nats", ["aiohttp", "docker", "numpy", "pyroute2"]),
     ],
 )

@@ -55,6 +55,10 @@ class KernelCgroups:
 
     async def ensure(self, uid: str, qos: str, limits: Resources) -> None:
         """See `PodCgroups.ensure`."""
+        for parent in (self._names.of_class("Guaranteed"), self._names.of_class(qos)):
+            if not self._tree.exists(parent):
+                # By the pod's own slice systemd would make it unasked, and what `divide` then sets would outlive it.
+                await self._driver.make(parent, Resources())
         await self._driver.make(self._names.of_pod(uid, qos), limits)
 
     async def divide(self, whole: Resources, burstable: Resources) -> None:

@@ -1,7 +1,7 @@
 """Cgroups as slices of systemd, for the runtime's driver `systemd`: what is written behind its back it may undo.
 
 Slices are transient units, made and changed over D-Bus as kubelet does it (opencontainers/cgroups, systemd); `busctl`
-comes with systemd itself.
+and `systemctl` come with systemd itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from agents.node.cgroups.settings import properties
 from agents.node.cgroups.tree import CgroupTree
 from agents.node.ports import Resources
 
+PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 0.02
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 
 
@@ -26,11 +28,6 @@ def change(unit: str, values: Sequence[tuple[str, str, str]]) -> tuple[str, ...]
     return ("SetUnitProperties", "sba(sv)", unit, "true", *_array(values))
 
 
-def stop(unit: str) -> tuple[str, ...]:
-    """busctl's words for StopUnit(name, mode)."""
-    return ("StopUnit", "ss", unit, "replace")
-
-
 def _array(values: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     return (str(len(values)), *(word for value in values for word in value))
 
@@ -40,23 +37,45 @@ class Slices:
 
     def __init__(self, tree: CgroupTree) -> None:
         self._tree = tree
+        self._turn = asyncio.Lock()
 
     async def make(self, cgroup: str, limits: Resources) -> None:
-        """Start a slice with these limits, or change those of one that is there. Raises OSError."""
+        """Start a slice with these limits, or change those of one that is there. Raises OSError.
+
+        systemd answers before it has started a slice, and refuses to start one that it is starting: who comes
+        meanwhile waits for his turn."""
         values = properties(limits, unified=self._tree.unified)
-        await _ask((change if self._tree.exists(cgroup) else start)(cgroup, values))
+        async with self._turn:
+            if self._tree.exists(cgroup):
+                await _ask(change(cgroup, values))
+            else:
+                await _ask(start(cgroup, values))
+                await self._started(cgroup)
+
+    async def _started(self, cgroup: str) -> None:
+        for _ in range(round(PATIENCE_SECONDS / LOOK_SECONDS)):
+            if self._tree.exists(cgroup):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        raise OSError(f"systemd: {cgroup} has not started after {PATIENCE_SECONDS:.0f} s")
 
     async def remove(self, cgroup: str) -> None:
-        """Stop a slice, and with it those below. Absent is fine."""
+        """Stop a slice, and with it those below, and wait until that is done. Absent is fine. Raises OSError."""
         if self._tree.exists(cgroup):
-            await _ask(stop(cgroup))
+            try:
+                await _run("systemctl", "stop", cgroup)
+            finally:
+                await self._tree.remove(cgroup)  # version 1: the runtime's, where systemd has none
 
 
 async def _ask(words: Sequence[str]) -> None:
-    command = ("busctl", "--quiet", "call", *_MANAGER, *words)
+    await _run("busctl", "--quiet", "call", *_MANAGER, *words)
+
+
+async def _run(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     _, said = await process.communicate()
     if process.returncode:
-        raise OSError(f"systemd: {words[0]} {words[2]}: {said.decode(errors='replace').strip()}")
+        raise OSError(f"{' '.join(command)}: {said.decode(errors='replace').strip()}")

@@ -19,10 +19,15 @@ from mesh.objects import names
 from mesh.objects.types import Object
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_RESTARTS = ("Always", "Never", "OnFailure")
+_CODE_OPERATORS = ("In", "NotIn")
+_MOST_RULES = 20
+_MOST_CODES = 255
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _EPHEMERAL_FORBIDDEN = (
     "ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy",
+    "restartPolicyRules",
 )  # fmt: skip
 
 
@@ -51,15 +56,34 @@ def validate_containers(containers: Sequence[Object], pod: PodContext, path: str
             found.append(causes.duplicate(f"{at}.name", name))
         seen.add(name)
         found += _validate_lifecycle_and_probes(container, pod, at)
-        if "restartPolicy" in container:
-            found += causes_for_restart_policy(container["restartPolicy"], f"{at}.restartPolicy")
+        found += _validate_restarts(container, at)
     return found + _validate_host_ports(containers, path)
 
 
-def causes_for_restart_policy(policy: str, path: str) -> list[Cause]:
-    """A container's own restart policy (Kubernetes 1.35) may be any of a pod's."""
-    known = ("Always", "Never", "OnFailure")
-    return [] if policy in known else [causes.unsupported(path, policy, known)]
+def _validate_restarts(container: Object, path: str) -> list[Cause]:
+    """A container's own restart policy (Kubernetes 1.35) may be any of a pod's; rules for exit codes go before it."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
+    found: list[Cause] = []
+    if policy is None and rules:
+        sentence = "must specify restartPolicy when restart rules are used"
+        found.append(causes.required(f"{path}.restartPolicy", sentence))
+    elif policy is not None and policy not in _RESTARTS:
+        found.append(causes.unsupported(f"{path}.restartPolicy", policy, _RESTARTS))
+    if len(rules) > _MOST_RULES:
+        found.append(causes.too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES))
+    for position, rule in enumerate(rules):
+        at = causes.index(f"{path}.restartPolicyRules", position)
+        if rule.get("action") != "Restart":
+            found.append(causes.unsupported(f"{at}.action", rule.get("action", ""), ("Restart",)))
+        codes = rule.get("exitCodes")
+        if codes is None:
+            found.append(causes.required(f"{at}.exitCodes", "must be specified"))
+            continue
+        if codes.get("operator") not in _CODE_OPERATORS:
+            found.append(causes.unsupported(f"{at}.exitCodes.operator", codes.get("operator", ""), _CODE_OPERATORS))
+        if len(codes.get("values") or ()) > _MOST_CODES:
+            found.append(causes.too_many(f"{at}.exitCodes.values", len(codes["values"]), _MOST_CODES))
+    return found
 
 
 def validate_init_containers(
@@ -72,8 +96,7 @@ def validate_init_containers(
         at = causes.index(path, position)
         found += _validate_common(container, pod, at)
         policy = container.get("restartPolicy")
-        if policy is not None:
-            found += causes_for_restart_policy(policy, f"{at}.restartPolicy")
+        found += _validate_restarts(container, at)
         name = container.get("name", "")
         if name and name in seen:
             found.append(causes.duplicate(f"{at}.name", name))

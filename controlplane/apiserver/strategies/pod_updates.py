@@ -205,8 +205,11 @@ def validate_ephemeral_update(new: Object, old: Object) -> list[Cause]:
 
 
 def validate_resize(new: Object, old: Object) -> list[Cause]:
-    """A resize changes cpu and memory of containers; the class of service stays."""
+    """A resize changes cpu and memory of containers; the class of service stays. Nodes of ours cannot give a running
+    container other limits, so it is refused once a node has the pod, in the words for such nodes."""
     found = validate_pod(new)
+    if old["spec"].get("nodeName"):
+        found.append(causes.forbidden("spec", "Pod running on node without support for resize"))
     if qos_class(new["spec"]) != qos_class(old["spec"]):
         sentence = "Pod QOS Class may not change as a result of resizing"
         found.append(causes.invalid("spec", qos_class(old["spec"]), sentence))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from cli.preflight import check_docker, check_ports
+from cli.preflight import ROOM, check_docker, check_ports, check_room
 
 NOT_OURS_YET = "198.51.100.1"
 """TEST-NET-2: no machine has it."""
@@ -56,3 +59,20 @@ def test_a_docker_daemon_that_is_not_this_machines_root(
     found = [str(finding) for finding in check_docker(url)]
     assert len(found) == bool(name)
     assert all(f"the Docker daemon at {url} is {name}: " in text and "or unset DOCKER_HOST" in text for text in found)
+
+
+@pytest.mark.parametrize(("free", "found"), [(ROOM - 1, 1), (ROOM, 0)])
+def test_the_disk_has_room_where_the_home_will_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, found: int
+) -> None:
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=free * 2**20)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    findings = [str(finding) for finding in check_room(tmp_path / "home" / "below")]
+    assert asked == [tmp_path]
+    assert len(findings) == found
+    assert all(f"only {free} MiB are free" in text and "COVEY_HOME=DIR covey up" in text for text in findings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,7 +105,6 @@ def test_what_systemd_is_asked() -> None:
         "0",
     )
     assert slices.change("a.slice", values) == ("SetUnitProperties", "sba(sv)", "a.slice", "true", *told)
-    assert slices.stop("a.slice") == ("StopUnit", "ss", "a.slice", "replace")
 
 
 def container(name: str, requests: dict[str, str], limits: dict[str, str], **more: object) -> Object:
@@ -206,23 +207,79 @@ async def test_version_2(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "covey/c").iterdir()] == ["other"], "nobody else's is touched"
 
 
-async def test_pods_and_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, ...]] = []
+class PlayedSystemd:
+    """Does what it is asked a little later, as systemd does, and refuses to start what it is starting."""
 
-    async def ask(words: tuple[str, ...]) -> None:
-        asked.append(words)
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tasks: list[asyncio.Task[None]] = []
+        self.asked: list[tuple[str, str]] = []
+        self.starting: set[str] = set()
+        self.deaf = False
 
-    monkeypatch.setattr(slices, "_ask", ask)
+    async def run(self, *command: str) -> None:
+        verb, unit = command[1:3] if command[0] == "systemctl" else (command[6], command[8])
+        self.asked.append((verb, unit))
+        directory = self._root / path_of(unit)
+        if verb == "stop":
+            clear(directory)
+            shutil.rmtree(directory)
+        elif verb == "StartTransientUnit":
+            if unit in self.starting or directory.exists():
+                raise OSError(f"Unit {unit} was already loaded or has a fragment file.")
+            self.starting.add(unit)
+            self._tasks.append(asyncio.create_task(self._start(unit, directory)))
+
+    async def _start(self, unit: str, directory: Path) -> None:
+        await asyncio.sleep(0.1)
+        if not self.deaf:
+            directory.mkdir(parents=True)  # noqa: ASYNC240
+        self.starting.remove(unit)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlayedSystemd:
+    played = PlayedSystemd(tmp_path)
+    monkeypatch.setattr(slices, "_run", played.run)
+    return played
+
+
+@pytest.mark.looptime
+async def test_a_pods_slice_comes_after_those_above_it(tmp_path: Path, systemd: PlayedSystemd) -> None:
     cgroups = machine(tmp_path, 2, "systemd")
+    await asyncio.gather(cgroups.ensure(UID, "Burstable", LIMITS), cgroups.divide(LIMITS, LIMITS))
+    node = "covey-c-n-kubepods"
+    unit = f"{node}-burstable-pod0d2e_4f.slice"
+    started = [unit for verb, unit in systemd.asked if verb == "StartTransientUnit"]
+    assert sorted(started) == sorted([f"{node}.slice", f"{node}-burstable.slice", f"{node}-besteffort.slice", unit]), (
+        "each once, though two asked"
+    )
+    assert started.index(f"{node}-burstable.slice") < started.index(unit)
+    assert (cgroups.parent(UID, "Burstable"), cgroups.pods()) == (unit, {UID})
     await cgroups.ensure(UID, "Burstable", LIMITS)
-    unit = "covey-c-n-kubepods-burstable-pod0d2e_4f.slice"
-    assert cgroups.parent(UID, "Burstable") == unit
-    (tmp_path / path_of(unit)).mkdir(parents=True)
-    assert cgroups.pods() == {UID}
-    await cgroups.ensure(UID, "Burstable", LIMITS)
+    assert systemd.asked[-1] == ("SetUnitProperties", unit)
     await cgroups.remove(UID)
-    assert [words[:1] for words in asked] == [("StartTransientUnit",), ("SetUnitProperties",), ("StopUnit",)]
-    assert all(unit in words for words in asked)
+    await cgroups.remove(UID)
+    assert [asked for asked in systemd.asked if asked[0] == "stop"] == [("stop", unit)]
+    assert cgroups.pods() == set()
+
+
+@pytest.mark.looptime
+async def test_slices_that_nobody_needs_are_gone_when_a_node_is_removed(tmp_path: Path, systemd: PlayedSystemd) -> None:
+    cgroups = machine(tmp_path, 2, "systemd")
+    await cgroups.ensure(UID, "Guaranteed", LIMITS)
+    await remove_node("c", "n", tmp_path)
+    assert [unit for verb, unit in systemd.asked if verb == "stop"] == [
+        "covey-c-n.slice", "covey-c.slice", "covey.slice",
+    ]  # fmt: skip
+    assert not list(tmp_path.glob("covey*"))  # noqa: ASYNC240
+
+
+@pytest.mark.looptime
+async def test_a_systemd_that_starts_nothing(tmp_path: Path, systemd: PlayedSystemd) -> None:
+    systemd.deaf = True
+    with pytest.raises(OSError, match=r"covey-c-n-kubepods\.slice has not started after 10 s"):
+        await machine(tmp_path, 2, "systemd").ensure(UID, "Guaranteed", LIMITS)
 
 
 @pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])

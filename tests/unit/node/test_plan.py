@@ -51,6 +51,11 @@ def having(*containers: ContainerStatus, **more: object) -> Observed:
 
 SIDECAR = {"name": "s", "image": "web:1", "restartPolicy": "Always"}
 INIT = {"name": "i", "image": "web:1"}
+APP = {"name": "a", "image": "web:1"}
+CODES = {"operator": "In", "values": [42]}
+RULED = {**APP, "restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart", "exitCodes": CODES}]}
+DEBUG = {"ephemeralContainers": [{"name": "e", "image": "web:1"}]}
+BOTH = {"a": Present.READY, "e": Present.READY}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +126,45 @@ INIT = {"name": "i", "image": "web:1"}
             a_pod(restartPolicy="Never"),
             having(made(state=State.EXITED), sandboxes=(), finished=True),
             (),
+        ),
+        (
+            "its own policy: over, whatever the pod's",
+            a_pod(containers=[{**APP, "restartPolicy": "Never"}]),
+            having(made(state=State.EXITED, code=1)),
+            (RemoveSandbox("s1"), TearDown()),
+        ),
+        (
+            "a rule of its own",
+            a_pod(restartPolicy="Never", containers=[RULED]),
+            having(made(state=State.EXITED, code=42)),
+            (StartContainer("a", 1, "s1", "10"),),
+        ),
+        (
+            "no rule for this code",
+            a_pod(restartPolicy="Never", containers=[RULED]),
+            having(made(state=State.EXITED, code=41)),
+            (RemoveSandbox("s1"), TearDown()),
+        ),
+        (
+            "an init container that may not fail",
+            a_pod(initContainers=[{**INIT, "restartPolicy": "Never"}]),
+            having(made("i", State.EXITED, code=1)),
+            (RemoveSandbox("s1"), TearDown()),
+        ),
+        ("ephemeral: its image first", a_pod(**DEBUG), having(made()), (EnsureImage("e"),)),
+        ("ephemeral", a_pod(**DEBUG), having(made(), images=BOTH), (StartContainer("e", 0, "s1", "0"),)),
+        (
+            "ephemeral beside an init container",
+            a_pod(initContainers=[INIT], **DEBUG),
+            having(made("i"), images=BOTH),
+            (StartContainer("e", 0, "s1", "0"),),
+        ),
+        ("ephemeral and ended: that was it", a_pod(**DEBUG), having(made(), made("e", State.EXITED, code=1)), ()),
+        (
+            "a pod that is over does not wait for it",
+            a_pod(restartPolicy="Never", **DEBUG),
+            having(made(state=State.EXITED), made("e")),
+            (StopContainer("e", "e-0", 30, "Stopping container e"),),
         ),
         (
             "liveness failed",

@@ -180,3 +180,34 @@ def test_a_container_that_could_not_be_started_has_ended_when_it_was_made() -> N
         "finishedAt": "2026-01-01T00:00:00Z",
         "containerID": "docker://a-0",
     }
+
+
+@pytest.mark.parametrize(
+    ("others", "state"),
+    [
+        ((), {"waiting": {"reason": "ContainerCreating"}}),
+        ((made("e"),), {"running": {"startedAt": "2026-01-01T00:00:00Z"}}),
+    ],
+)
+def test_an_ephemeral_container_is_shown_and_counts_for_nothing(others: tuple[object, ...], state: Object) -> None:
+    pod = a_pod(ephemeralContainers=[{"name": "e", "image": "web:1", "resources": {}}])
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    status = pod_status(pod, seen(made(), *others), T0, HOST)
+    [shown] = status["ephemeralContainerStatuses"]
+    assert (shown["name"], shown["state"], shown["ready"]) == ("e", state, False)
+    assert (status["phase"], status["qosClass"]) == ("Running", "Guaranteed")
+    assert next(c for c in status["conditions"] if c["type"] == "Ready")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "code", "phase"),
+    [
+        ("Always", "Never", 0, "Succeeded"),
+        ("Always", "Never", 1, "Failed"),
+        ("Never", "OnFailure", 1, "Running"),
+        ("Never", "OnFailure", 0, "Succeeded"),
+    ],
+)
+def test_a_container_has_a_restart_policy_of_its_own(policy: str, own: str, code: int, phase: str) -> None:
+    pod = a_pod(restartPolicy=policy, containers=[{"name": "a", "image": "web:1", "restartPolicy": own}])
+    assert pod_status(pod, seen(made(state=State.EXITED, code=code)), T0, HOST)["phase"] == phase

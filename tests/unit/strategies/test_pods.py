@@ -112,6 +112,7 @@ def test_create_starts_pending_with_its_class_of_service(limits: Any, requests: 
 
 VOLUME = [{"name": "v", "emptyDir": {}}]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+RULE = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"metadata__name": "Web"}, 'metadata.name: Invalid value: "Web": a lowercase RFC 1123 subdomain must consist of'),
     ({"metadata__name": None}, "metadata.name: Required value: name or generateName is required"),
@@ -246,6 +247,17 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"metadata__annotations": {"controller.kubernetes.io/pod-deletion-cost": "+5"}},
      ('metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: "+5": '
       "must be a 32bit integer")),
+    ({C0 + "restartPolicy": "Maybe"}, ('spec.containers[0].restartPolicy: Unsupported value: "Maybe": supported values: '
+     '"Always", "Never", "OnFailure"')),
+    ({C0 + "restartPolicyRules": [RULE]},
+     "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used"),
+    ({C0 + "restartPolicy": "Never", C0 + "restartPolicyRules": [{**RULE, "action": "RestartAllContainers"}]},
+     ('spec.containers[0].restartPolicyRules[0].action: Unsupported value: "RestartAllContainers": supported values: '
+      '"Restart"')),
+    ({C0 + "restartPolicy": "Never", C0 + "restartPolicyRules": [{"action": "Restart"}]},
+     "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified"),
+    ({C0 + "restartPolicy": "Never", C0 + "restartPolicyRules": [RULE] * 21},
+     "spec.containers[0].restartPolicyRules: Too many: 21: must have at most 20 items"),
     ({"spec__hostname": "A"}, 'spec.hostname: Invalid value: "A": a lowercase RFC 1123 label must consist of'),
 ]  # fmt: skip
 
@@ -368,6 +380,12 @@ def test_resize_changes_resources_and_nothing_else() -> None:
     assert new["spec"]["containers"][0]["image"] == "nginx:1.25"
     _, causes = update(old, changed(old, **{C0 + "resources": {"requests": {"memory": "1Gi"}}}), "resize")
     assert "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed" in said(causes)
+
+
+def test_a_pod_that_a_node_has_is_not_resized() -> None:
+    old = stored(changed(POD, **{C0 + "resources": {"requests": {"cpu": "1"}}, "spec__nodeName": "n1"}))
+    _, causes = update(old, changed(old, **{C0 + "resources": {"requests": {"cpu": "2"}}}), "resize")
+    assert said(causes) == ["spec: Forbidden: Pod running on node without support for resize"]
 
 
 @pytest.mark.parametrize(
