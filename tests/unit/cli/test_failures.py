@@ -117,7 +117,7 @@ def test_ctrl_c_is_status_130_and_says_nothing(tmp_path: Path) -> None:
 def test_what_went_wrong_and_where(raised: str, told: str) -> None:
     """Standard output is blamed for its own failures alone."""
     code = "import cli.app, cli.main\ndef command():\n    print('x')\n    error = %s\n    if error: raise error\n"
-    code += "cli.app.app = command\ncli.main.main()"
+    code += "cli.app.app, cli.app.register_verbs = command, int\ncli.main.main()"
     with Path("/dev/full" if raised == "None" else os.devnull).open("w") as output:
         done = subprocess.run(
             [sys.executable, "-c", code % raised], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True,
