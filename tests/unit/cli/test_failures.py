@@ -121,7 +121,7 @@ def test_what_went_wrong_and_where(raised: str, told: str) -> None:
     with Path("/dev/full" if raised == "None" else os.devnull).open("w") as output:
         done = subprocess.run(
             [sys.executable, "-c", code % raised], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True,
-            check=False, timeout=60,
+            check=False, timeout=60, env={**os.environ, "PYTHONUNBUFFERED": ""},
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, told)
 
