@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from controlplane.apiserver import http
+from controlplane.apiserver import http, http_streams
 from mesh.api.port import JSON_PATCH, MERGE_PATCH, Stream
 from tests.integration.apiserver.test_https import CONFIGMAPS, PODS, client, context
 from tests.support.apiserver import Cluster, FakeNodes, pod, running
@@ -289,3 +290,23 @@ async def test_a_reader_who_takes_his_time_does_not_end_the_stream(
             await stream.send_bytes(b"\xff\0")
             received = [message.data async for message in stream]
     assert received[0] == b"\x01%d" % (chunks * len(chunk))
+
+
+async def test_tcp_watches_over_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[int, int]] = []
+    keep_alive = http_streams._keep_alive
+
+    def noted(request: web.BaseRequest) -> None:
+        keep_alive(request)
+        connection = request.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        seen.append({option: connection.getsockopt(socket.IPPROTO_TCP, option) for option in http_streams.KEEPALIVE})
+
+    monkeypatch.setattr(http_streams, "_keep_alive", noted)
+    async with (
+        running(tmp_path, https=True) as api,
+        client(api, context(tmp_path, "admin")) as session,
+        session.get(f"{PODS}/none/log") as answer,
+    ):
+        assert answer.status == 404
+    assert seen == [http_streams.KEEPALIVE]
