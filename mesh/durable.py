@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace the file in one step, on the disk when this returns. Its mode is 0600 from the first byte on; who owned
     the file before owns it after (under sudo, the user who called). Raises OSError, and then the old file is whole."""
     with _draft(path, data) as draft:
-        with contextlib.suppress(FileNotFoundError):
-            before = path.stat()
-            if os.geteuid() == 0:
-                os.chown(draft, before.st_uid, before.st_gid)
         draft.replace(path)
     sync_directory(path.parent)
 
@@ -49,12 +48,6 @@ def replace_unsynced(path: Path, data: bytes) -> None:
         raise
 
 
-def remove_drafts(directory: Path) -> None:
-    """Remove what writers that were killed have left. Only where nobody writes at the moment."""
-    for draft in directory.glob(".*"):
-        draft.unlink()
-
-
 def sync_directory(directory: Path) -> None:
     """See to it that the names in the directory outlive a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -64,14 +57,25 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def remove_drafts(directory: Path) -> None:
+    """Delete what writers that were killed have left in the directory; nobody may be writing there."""
+    for file in directory.glob(".*.????????"):
+        if _DRAFT.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _draft(path: Path, data: bytes) -> Iterator[Path]:
-    """The data in a file beside `path`, on the disk; gone afterwards unless it took its place."""
+    """The data in a file beside `path`, with its owner, on the disk; gone afterwards unless it took its place."""
     # Not `secrets`: it loads OpenSSL, 4 MB in a process as small as the fence's watchdog.
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                if os.geteuid() == 0:
+                    with contextlib.suppress(FileNotFoundError):
+                        before = path.stat()
+                        os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from controlplane.apiserver.allocation import Allocation
+from controlplane.apiserver.reservations import Reservations
 from mesh.api.port import JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
 from mesh.clock import SystemClock
 from mesh.config import NetworkConfig
@@ -417,7 +418,7 @@ async def test_only_a_services_own_reservations_are_freed_with_it(tmp_path: Path
         old = await api.ok("POST", services, service("a", clusterIP="10.96.0.50"))
         await api.ok("DELETE", f"{services}/a")
         await api.ok("POST", services, service("b", clusterIP="10.96.0.50"))
-        stalled = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        stalled = Allocation(Reservations(api.server.registry, SystemClock()), NetworkConfig(), random.Random(1))
         await stalled.freed(old)
         assert (
             "provided IP is already allocated"
