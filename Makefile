@@ -27,7 +27,7 @@ test: ## every test (installs and starts what it needs)
 
 test-vm: ## make quickstart on a Debian machine of its own, in QEMU (an hour or more)
 	@bash scripts/bootstrap.sh vm
-	$(AS_ROOT) $(BIN)/pytest tests/vm
+	$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider tests/vm
 
 quickstart: ## a cluster of three nodes on this machine, serving a page
 	@bash scripts/bootstrap.sh all

@@ -11,10 +11,12 @@ from mesh.objects.kinds import BUILT_IN, Resource
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One resource, or one object of it when `name` is set."""
+    """One resource, or one object of it when `name` is set; in a namespace of its own when `namespace` is, otherwise in
+    the command's."""
 
     resource: Resource
     name: str = ""
+    namespace: str = ""
 
     def __str__(self) -> str:
         qualified = f"{self.resource.singular}.{self.resource.group}" if self.resource.group else self.resource.singular

@@ -20,7 +20,7 @@ from images.examples import BUSYBOX, ensure_example_images
 from mesh.errors import Terminal
 
 CLUSTER_LABEL, NODE_LABEL, KIND_LABEL = "dev.covey.cluster", "dev.covey.node", "dev.covey.kind"
-HOLDER_KIND = "holder"
+HOLDER_KIND, SANDBOX_KIND = "holder", "sandbox"
 _PATIENCE_SECONDS = 20.0
 _AT_A_TIME = 4
 
@@ -52,7 +52,6 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
         if holder.status != "running":
             holder.start()
         elif not _inside(holder, cluster, node):  # the node's namespace was deleted, and made anew
-            _end_joined(client, cluster, node, holder)
             holder.restart(timeout=0)
     except NotFound:
         holder = client.containers.run(
@@ -69,6 +68,7 @@ def _ensure_holder(client: docker.DockerClient, cluster: Cluster, node: NodeSpec
             restart_policy={"Name": "always"},
         )
     _await_ready(holder, cluster, node)
+    _end_misplaced(client, cluster, node)  # now, for until now the agent could have made them where the holder was
 
 
 def _await_ready(holder: Container, cluster: Cluster, node: NodeSpec) -> None:
@@ -88,13 +88,15 @@ def _inside(holder: Container, cluster: Cluster, node: NodeSpec) -> bool:
     return bool(pid) and holder_ready(pid, cluster.name, node.name)
 
 
-def _end_joined(client: docker.DockerClient, cluster: Cluster, node: NodeSpec, holder: Container) -> None:
-    """Kill the sandboxes of hostNetwork pods, which are where their holder is; the agent makes them anew."""
-    labels = [f"{CLUSTER_LABEL}={cluster.name}", f"{NODE_LABEL}={node.name}"]
+def _end_misplaced(client: docker.DockerClient, cluster: Cluster, node: NodeSpec) -> None:
+    """Kill the sandboxes of hostNetwork pods that are where their holder was before; the agent makes them anew."""
+    labels = [f"{CLUSTER_LABEL}={cluster.name}", f"{NODE_LABEL}={node.name}", f"{KIND_LABEL}={SANDBOX_KIND}"]
     for found in client.api.containers(filters={"label": labels}):
-        if found["HostConfig"]["NetworkMode"] in {f"container:{holder.id}", f"container:{holder.name}"}:
+        if found["HostConfig"]["NetworkMode"].startswith("container:"):
             with suppress(APIError):  # it ended just now
-                client.api.kill(found["Id"])
+                pid = client.api.inspect_container(found["Id"])["State"]["Pid"]
+                if pid and not holder_ready(pid, cluster.name, node.name):
+                    client.api.kill(found["Id"])
 
 
 def remove_containers(client: docker.DockerClient, cluster: str, node: str = "") -> int:

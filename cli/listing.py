@@ -86,7 +86,7 @@ class Listing:
         """The answer to one target, or None and a note in `absent`."""
         query = () if target.name else self._query
         query += (("includeObject", "Object"),) if self._asked.order else ()
-        path = target.resource.path(self.namespace, target.name)
+        path = target.resource.path(target.namespace or self.namespace, target.name)
         try:
             answer = await self._session.client.request(Request("GET", path, query, accept=accept))
         except NotFound as error:
@@ -108,7 +108,7 @@ class Listing:
         query = (*self._query, ("watch", "true"), ("resourceVersion", self._revision))
         if target.name:
             query += (("fieldSelector", f"metadata.name={target.name}"),)
-        request = Request("GET", target.resource.path(self.namespace), query, accept=accept)
+        request = Request("GET", target.resource.path(target.namespace or self.namespace), query, accept=accept)
         async for event in self._session.client.watch_raw(request):
             if event.type == "ERROR":
                 raise from_status(event.object)

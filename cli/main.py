@@ -33,7 +33,7 @@ def _main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()  # here, where a failure can still be told
+            _flush_output()  # here, where a failure can still be told
     except ApiError as error:
         from cli.session import sentence
 
@@ -43,9 +43,10 @@ def _main() -> None:
     except BrokenPipeError:  # whoever read our output (head, less) has had enough
         _discard_output()
         sys.exit(0)
-    except OSError as error:  # a file of ours or of the user's, the disk, the output
+    except OSError as error:  # a file of ours or of the user's, the disk, the output, the network
         _discard_output()
-        sys.exit(f"covey: {error.filename or 'standard output'}: {error.strerror or error}")
+        what = error.strerror or error
+        sys.exit(f"covey: {error.filename}: {what}" if error.filename else f"covey: {what}")
 
 
 def _open_outputs() -> None:
@@ -56,6 +57,16 @@ def _open_outputs() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until we end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_output() -> None:
+    """Write what is left in the buffer. Also what failed to be written before is there still, and fails again here."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _discard_output() -> None:

@@ -36,7 +36,7 @@ FieldSelector: TypeAlias = Annotated[
     str, typer.Option("--field-selector", help="Field selector: status.phase=Running.")
 ]
 Files: TypeAlias = Annotated[
-    list[str], typer.Option("--filename", "-f", help="Manifest file or folder; - reads standard input. May repeat.")
+    list[str], typer.Option("--filename", "-f", help="Manifest file, folder or URL; - is standard input. May repeat.")
 ]
 Recursive: TypeAlias = Annotated[bool, typer.Option("--recursive", "-R", help="Go into folders below folders.")]
 Output: TypeAlias = Annotated[

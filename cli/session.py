@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +35,8 @@ class Session:
     client: Client
     namespace: str
     """The namespace to use when the command names none."""
+    told_to_wait: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the user knows that no server answers; however many wait, he is told once."""
 
 
 def read_context() -> Context:

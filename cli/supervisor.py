@@ -2,10 +2,10 @@
 
 A process that ends is started again: at once, and when it keeps ending early with a doubling wait up to five seconds.
 The supervisor holds no state that matters: killed and started again, it finds its processes by their pid files and
-watches them as before, so that its own end ends nothing. No process runs that has no pid file: a new one waits at a
-gate until its pid is written, and gives up when the supervisor is killed before that. What a process was started with
-stands in its environment: one that was started otherwise than it should now run is ended and started anew, whoever
-changed the list and whenever. SIGTERM stops everything, last started first.
+watches them as before, so that its own end ends nothing. A new process waits at a gate until its pid is written, and
+gives up when the supervisor is killed before that: only where the disk is full does one run without a pid file. What a
+process was started with stands in its environment: one that was started otherwise than it should now run is ended and
+started anew, whoever changed the list and whenever. SIGTERM stops everything, last started first.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from cli.supervisor import ProcessSpec, is_as_specified, supervisor_pid, write_p
 from cli.wanted import Wanted, changed_cluster, check, new_cluster
 from controlplane.apiserver import pki
 from mesh.config import dump
-from mesh.durable import update_private, write_private
+from mesh.durable import remove_drafts, update_private, write_private
 from mesh.errors import ApiError, Terminal
 from mesh.objects.kinds import NODES
 from mesh.objects.meta import name_of
@@ -91,7 +91,7 @@ def _up(layout: Layout, wanted: Wanted, say: Say) -> Cluster:
 
 def _planned(layout: Layout, wanted: Wanted, known: Cluster | None) -> Cluster:
     if known is None:
-        wanted = replace(wanted, docker_socket=wanted.docker_socket or os.environ.get("DOCKER_HOST"))
+        wanted = replace(wanted, docker_socket=wanted.docker_socket or os.environ.get("DOCKER_HOST") or None)
         return new_cluster(wanted, machine.existing_routes())
     running = any(read_pid(file) for file in layout.run.glob("*.pid"))
     return changed_cluster(known, wanted, running=running)
@@ -234,6 +234,8 @@ def _down(layout: Layout, cluster: Cluster, say: Say, *, keep_data: bool) -> Non
     remove_traces(layout, cluster, cluster.nodes)
     for folder in (layout.nodes, layout.run, layout.config, layout.logs):
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in (layout.home, layout.nats, layout.pki, layout.identities):  # an `up` that was killed left keys there
+        remove_drafts(folder)
     if not keep_data:
         for folder in (layout.nats, layout.pki, layout.identities):
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from cli.printing import warn
 from cli.session import Session
 from mesh.errors import Gone, NotFound, Unavailable
 from mesh.objects.kinds import Resource
@@ -13,6 +14,8 @@ from mesh.objects.meta import uid_of
 from mesh.objects.types import Object
 
 _AGAIN_SECONDS = 0.5
+_FAILURES_TOLD = 3
+"""So many failures in a row are more than one server's handing over to the next."""
 
 
 async def await_gone(session: Session, resource: Resource, name: str, namespace: str, uid: str) -> None:
@@ -24,12 +27,15 @@ async def await_gone(session: Session, resource: Resource, name: str, namespace:
 async def await_object(
     session: Session, resource: Resource, name: str, namespace: str, wanted: Callable[[Object], bool]
 ) -> Object:
-    """The object once it is as wanted, also over times without a server; `NotFound` when it is not there or no more."""
+    """The object once it is as wanted, also over times without a server, of which the user is told; `NotFound` when it is
+    not there or no more."""
     by_name = f"metadata.name={name}"
     absent = NotFound(f'{resource.qualified} "{name}" not found', name=name, group=resource.group, kind=resource.plural)
+    failures = 0
     while True:
-        with suppress(Unavailable, Gone):
+        try:
             listing = await session.client.list(resource, namespace, field_selector=by_name)
+            failures = 0
             if not listing.items:
                 raise absent
             if wanted(listing.items[0]):
@@ -41,4 +47,11 @@ async def await_object(
                     raise absent
                 if event.type in {"ADDED", "MODIFIED"} and wanted(event.object):
                     return event.object
+        except Gone:
+            failures = 0  # a server answers: what came meanwhile is to be listed
+        except Unavailable as error:
+            failures += 1
+            if failures >= _FAILURES_TOLD and not session.told_to_wait.is_set():
+                session.told_to_wait.set()
+                warn(f"Warning: {error}; waiting for a server that answers")
         await asyncio.sleep(_AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""What `covey up` was asked for, and the cluster that follows from it: a new one, or a known one changed. Pure.
+"""What `covey up` was asked for, and the cluster that follows from it: a new one, or a known one changed.
 
 What can be changed under running pods is changed: the number of nodes, the proxy mode. What cannot is refused with a
 sentence, for silence would look like success.

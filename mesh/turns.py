@@ -30,9 +30,11 @@ class Turns:
         await turn
 
     def _give(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(AT_ONCE, len(self._waiting))):
+        given = 0
+        while self._waiting and given < AT_ONCE:
             turn = self._waiting.popleft()
             if not turn.done():  # who was cancelled wants it no more
                 turn.set_result(None)
+                given += 1
         if self._waiting:
             loop.call_soon(self._give, loop)

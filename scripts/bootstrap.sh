@@ -63,9 +63,9 @@ except OSError:
 PY
 }
 
-check_docker() { # a daemon that is there is used as it is, or not at all: say so before anything is installed
+check_docker() { # a daemon that is there is used as it is, or not at all: say so before installing what only Covey needs
   if [ -n "${DOCKER_HOST:-}" ] || docker_answers; then
-    $SUDO .venv/bin/python -m cli.preflight "$DOCKER_URL"
+    $SUDO env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m cli.preflight "$DOCKER_URL"
   fi
 }
 
@@ -97,7 +97,7 @@ install_machine() {
   if grep -qs Y /sys/module/apparmor/parameters/enabled; then
     install_packages apparmor # without its parser Docker runs no container on such a kernel
   fi
-  # By the caller: folders that root makes for compiled files are not the caller's to remove.
+  # By the caller: folders that root makes for compiled files are not the caller's to write to or to remove.
   .venv/bin/python -m compileall -q agents cli controlplane images mesh netproxy
   start_docker
 }
@@ -106,8 +106,8 @@ case "${1:-all}" in
   python) install_python ;;
   all) install_machine ;;
   test)
-    install_packages docker-registry iputils-ping binutils
     install_machine
+    install_packages docker-registry iputils-ping binutils
     ;;
   vm)
     install_python

@@ -12,7 +12,7 @@ from cli import options
 from cli.arguments import Target, parse_targets
 from cli.jsonpath_parser import parse_relaxed
 from cli.listing import TABLE, Asked, Listing
-from cli.manifests import read_manifests
+from cli.manifests import Manifest, read_manifests
 from cli.printing import TablePrinter, check_format, print_objects, say, warn
 from cli.session import Session, run
 from mesh.api.port import JSON
@@ -43,12 +43,7 @@ def get(
 ) -> None:
     """Show objects: covey get pods, covey get deploy/web -o yaml, covey get all -A."""
     check_format(output)
-    if files:
-        manifests = read_manifests(files)
-        targets = [Target(m.resource, m.name) for m in manifests]
-        namespace = namespace or next((where for m in manifests if (where := namespace_of(m.object))), "")
-    else:
-        targets = parse_targets(words)
+    targets = [_target(m, namespace) for m in read_manifests(files)] if files else parse_targets(words)
     if all_namespaces and any(t.name for t in targets):
         raise Terminal("a resource cannot be retrieved by name across all namespaces")
     if (watch or watch_only) and len(targets) > 1:
@@ -71,6 +66,17 @@ def get(
     run(command, namespace)
 
 
+def _target(manifest: Manifest, namespace: str) -> Target:
+    """The object that a manifest means; in words like kubectl's, why it cannot be one in `namespace` ("": in any)."""
+    where = namespace_of(manifest.object)
+    if namespace and where and where != namespace:
+        raise Terminal(f'the namespace from the provided object "{where}" does not match the namespace "{namespace}". You '
+                       f"must pass '--namespace={where}' to perform this operation.")  # fmt: skip
+    if not manifest.name:
+        raise Terminal(f"{manifest.source}: resource name may not be empty")
+    return Target(manifest.resource, manifest.name, where)
+
+
 async def _tables(listing: Listing, printer: TablePrinter, *, first: bool, watch: bool) -> None:
     """Print tables, one block for each resource, and then every change."""
     shown = None
@@ -81,13 +87,13 @@ async def _tables(listing: Listing, printer: TablePrinter, *, first: bool, watch
             printer.begin_anew()
         printer.show(table, resource)
         shown = resource
+    listing.raise_absent()
     if watch:
         async for resource, table in listing.changes(TABLE):
             printer.show(table, resource)
     elif shown is None and listing.is_open:
         where = listing.namespace if listing.namespaced else ""
         warn(f"No resources found in {where} namespace." if where else "No resources found")
-    listing.raise_absent()
 
 
 async def _all(listing: Listing, output: str, *, headers: bool) -> None:

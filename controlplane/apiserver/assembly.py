@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controlplane.apiserver import pki
 from controlplane.apiserver.admission import Tolerance
-from controlplane.apiserver.allocation import RESERVATIONS, Allocation
+from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.authenticate import Authenticator
 from controlplane.apiserver.authorize import GroupAuthorizer
 from controlplane.apiserver.bootstrap import Bootstrap
@@ -22,6 +22,7 @@ from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodestreams import NodeCalls, NodeStreams
 from controlplane.apiserver.reads import Reads
 from controlplane.apiserver.registry import Registry
+from controlplane.apiserver.reservations import RESERVATIONS, Reservations
 from controlplane.apiserver.reviews import Reviews
 from controlplane.apiserver.server import ApiServer, Parts
 from controlplane.apiserver.strategies.registry import strategy_for
@@ -91,7 +92,8 @@ async def start(
     keys = _keys(config, clock)
     registry = await _registry(store, events_store, clock)
     tokens = Tokens(keys.service_account_key.read_bytes(), registry, clock)
-    allocation = Allocation(registry, config.network, clock, rng)
+    reservations = Reservations(registry, clock)
+    allocation = Allocation(reservations, config.network, rng)
     writes = _writes(config, registry, allocation, clock, rng)
     deletes = Deletes(registry, allocation, clock)
     metrics = Metrics(registry)
@@ -117,10 +119,10 @@ async def start(
         port = await _listen(server, config, keys)
     bootstrap = Bootstrap(config, port or config.port, registry, writes, clock)
     await bootstrap.ensure()
-    await allocation.repair()
+    await reservations.repair()
     running = RunningServer(api, registry, server, port)
     running.spawn(asyncio.create_task(bootstrap.keep()))
-    running.spawn(asyncio.create_task(_repair(allocation)))
+    running.spawn(asyncio.create_task(_repair(reservations)))
     return running
 
 
@@ -172,10 +174,10 @@ async def _listen(server: HttpsServer, config: ServerConfig, keys: pki.Pki) -> i
         raise Terminal(f"cannot listen on {where}: {error.strerror}; is another server running there?") from error
 
 
-async def _repair(allocation: Allocation) -> None:
+async def _repair(reservations: Reservations) -> None:
     while True:
         await asyncio.sleep(REPAIR_INTERVAL)
         try:
-            await allocation.repair()
+            await reservations.repair()
         except CoveyError as error:
             log.warning("reservations could not be repaired, trying again: %s", error)

@@ -22,10 +22,11 @@ from mesh.objects import schema
 from mesh.objects.kinds import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES, Resource
 from mesh.objects.types import Object
 from mesh.store.port import RevisionMismatch
+from mesh.turns import Turns
 
 _ANSWER_WITH_OBJECT = frozenset({PODS, SERVICES, SERVICEACCOUNTS, NAMESPACES})
 """Kinds whose deletion answers with the object; the others answer with a Status once they are gone."""
-_AT_ONCE = 128
+AT_ONCE = 128
 """Objects of a collection that are being deleted at the same time."""
 
 
@@ -36,6 +37,7 @@ class Deletes:
         self._registry = registry
         self._allocation = allocation
         self._clock = clock
+        self._turns = Turns()
 
     async def delete(self, request: Request, route: Route, renderer: Renderer) -> Response:
         """One object."""
@@ -104,6 +106,9 @@ class Deletes:
 
         async def work() -> None:
             for item in rest:
+                await self._turns.take()
+                if failures:
+                    return
                 namespace, _, name = item.path.partition("/")
                 try:
                     one = Route(resource, "delete", namespace, name)
@@ -112,11 +117,9 @@ class Deletes:
                     continue  # somebody else deleted it meanwhile
                 except CoveyError as error:
                     failures.append(error)
-                if failures:
-                    return
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(_AT_ONCE, len(items))):
+            for _ in range(min(AT_ONCE, len(items))):
                 tasks.create_task(work())
         if failures:
             raise failures[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Iterator
 
 import orjson
@@ -25,8 +26,10 @@ log = logging.getLogger(__name__)
 
 CHANNEL_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ERROR_CHANNEL = 3
-HEARTBEAT = 30.0
-"""Seconds between pings that find out whether a WebSocket client is still there."""
+KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 9}
+"""How TCP finds out whether a silent client is still there (tcp(7); seconds and a count, as Go's servers have them). Not by
+the pings of WebSocket: while a reader takes his time nothing is read from the client, its answers to pings neither. Nor by
+TCP_USER_TIMEOUT: it would end the connections of clients that take theirs (`kubectl exec ... | less`)."""
 _STREAMS = frozenset({"exec", "attach", "portforward"})
 
 
@@ -40,6 +43,7 @@ def is_stream(request: Request) -> bool:
 
 async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequest) -> web.StreamResponse:
     """Serve the stream on this HTTP request; raises `ApiError` before anything was sent."""
+    _keep_alive(http)
     operation = request.path.strip("/").rpartition("/")[2]
     if operation == "log":
         return await _serve_log(api, request, user, http)
@@ -61,6 +65,15 @@ async def serve(api: ApiServer, request: Request, user: User, http: web.BaseRequ
     return stream.socket
 
 
+def _keep_alive(http: web.BaseRequest) -> None:
+    """Let TCP watch over the client's connection: a stream may be silent for hours."""
+    connection = http.get_extra_info("socket")
+    if connection is not None:  # it is still there
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 def _wants_websocket(http: web.BaseRequest) -> bool:
     return http.headers.get("Upgrade", "").lower() == "websocket"
 
@@ -76,16 +89,14 @@ def _socket(http: web.BaseRequest, operation: str, protocols: tuple[str, ...]) -
     offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
     if not set(offered) & set(protocols):
         raise BadRequest(f"unable to upgrade: none of the protocols {offered} is among {list(protocols)}")
-    socket = web.WebSocketResponse(
-        protocols=protocols, heartbeat=HEARTBEAT, max_msg_size=4 << 20, compress=False, timeout=2.0
-    )
+    answer = web.WebSocketResponse(protocols=protocols, max_msg_size=4 << 20, compress=False, timeout=2.0)
     try:
-        acceptable = http.method == "GET" and socket.can_prepare(http).ok
+        acceptable = http.method == "GET" and answer.can_prepare(http).ok
     except ValueError:  # a key that is not even ASCII
         acceptable = False
     if not acceptable:
         raise BadRequest("unable to upgrade: this is no WebSocket handshake (RFC 6455, version 13)")
-    return socket
+    return answer
 
 
 class ChannelSocket:

@@ -172,9 +172,11 @@ class Tunnel:
                 self._connections[stream].feed(frame)
             case Reset(stream) if stream in self._tasks:
                 self._tasks[stream].cancel()
+            case Reset(stream):
+                self._errors = {each: error for each, error in self._errors.items() if error != stream}
             case Ping(identifier) if identifier % 2:
                 await self.send(frame)
-            case GoAway() | SynReply() | Data() | Reset() | Ping():
+            case GoAway() | SynReply() | Data() | Ping():
                 pass
 
     async def _opened(self, frame: SynStream) -> None:

@@ -1,5 +1,5 @@
 """Questions that are answered and not stored: who am I (`kubectl auth whoami`), may I do this (`kubectl auth can-i`), what
-may I do (`--list`), and for those who ask on behalf of others: may they do this, whose token is this. Pure.
+may I do (`--list`), and for those who ask on behalf of others: may they do this, whose token is this.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access and
 pkg/registry/authorization, pkg/registry/authentication and pkg/apis/authorization/validation of Kubernetes.

@@ -141,7 +141,7 @@ class ApiServer:
     async def _publish(self, reply: str, data: bytes) -> None:
         try:
             await self._bus.publish(reply, data)
-        except Unavailable as error:
+        except ApiError as error:  # no connection, or a reply subject that the broker refuses us
             log.debug("answer not sent", extra={"error": str(error)})
 
     async def _send(self, identity: str, reply: str, response: Response) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from mesh.bus.identities import Signer
 from mesh.bus.natspy import Client, Msg, errors
 from mesh.bus.natspy import Subscription as NatsSubscription
-from mesh.bus.port import WORKING, NobodyListens, Silence
+from mesh.bus.port import Silence
+from mesh.bus.replies import Replies
 from mesh.bus.subjects import inbox_prefix
 from mesh.bus.tcp import SocketTransport
 from mesh.errors import Forbidden, Unavailable
@@ -30,6 +31,9 @@ PING_INTERVAL = 2
 RETRY = (0.1, 0.6)
 """Bounds in seconds of the random wait before another attempt."""
 _ROUND_TRIP = 30
+REFUSED_AT_MOST = 256
+"""Refused subjects that are remembered. Whoever is asked to answer on subjects that others name may meet many; of one that
+was forgotten the broker is asked again."""
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
@@ -101,19 +105,15 @@ class Connection:
         self._failure = "not tried yet"
         self._subscriptions: list[Subscribed] = []
         self._listeners: list[Callable[[bool], None]] = []
-        self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
-        self._prolong: dict[str, Callable[[], None]] = {}
-        """What to do when the answer that is awaited under this token is being worked on."""
-        self._refused: set[tuple[str, str]] = set()
-        self._replies = self.new_inbox()
-        self._tokens = 0
+        self._refused: dict[tuple[str, str], None] = {}
+        self._replies = Replies(self.new_inbox())
 
     async def start(self, *, wait: float) -> None:
         """Begin to dial, and wait up to `wait` seconds for the first connection.
 
         Raises `Unavailable` with the last reason when there is none by then; with `wait` 0 it returns at once.
         """
-        await self.subscribe(f"{self._replies}.*", self._on_reply)
+        await self.subscribe(self._replies.subject, self._replies.came)
         self._runner = asyncio.create_task(self._run(), name=f"nats {self._name or self.identity}")
         if wait <= 0:
             return
@@ -182,30 +182,23 @@ class Connection:
         The future fails with `NobodyListens`, with `Unavailable` when the connection is lost, and with `Forbidden` when
         the broker refuses `subject`. Cancel it when it is no longer wanted.
         """
-        self._tokens += 1
-        token = str(self._tokens)
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = (subject, future)
-        future.add_done_callback(lambda _: self._waiting.pop(token, None))
-        return f"{self._replies}.{token}", future
+        expected = self._replies.expect(subject, patient=False)
+        return expected.reply, expected.answer
 
     async def request(
         self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
     ) -> Msg:
         """Send and wait for one answer; errors as in `publish` and `expect`, and `Silence` when `timeout` seconds pass
         without it and without `WORKING`."""
-        reply, answer = self.expect(subject)
-        loop, limit, token = asyncio.get_running_loop(), asyncio.timeout(timeout), _token(reply)
-        self._prolong[token] = lambda: limit.reschedule(loop.time() + timeout)
+        expected = self._replies.expect(subject, patient=True)
         try:
-            async with limit:
-                await self.publish(subject, data, reply=reply, headers=headers)
-                return await answer
+            async with asyncio.timeout(timeout):
+                await self.publish(subject, data, reply=expected.reply, headers=headers)
+            return await expected.within(timeout)
         except TimeoutError:
-            raise Silence(f"no answer on {subject} within {timeout:g} s") from None
+            raise Silence(f"{subject}: the broker took nothing within {timeout:g} s") from None
         finally:
-            del self._prolong[token]
-            answer.cancel()
+            expected.answer.cancel()
 
     async def subscribe(self, subject: str, handler: Callable[[Msg], None], *, queue: str = "") -> Subscribed:
         """Subscribe now and after every reconnection. `Forbidden` when the broker refuses (known only while there is
@@ -316,10 +309,7 @@ class Connection:
         self._up.clear()
         self._down.set()
         log.warning("connection to the broker lost", extra={"identity": self.identity, "error": self._failure})
-        for subject, future in list(self._waiting.values()):
-            if not future.done():
-                future.set_exception(Unavailable(f"connection to the broker lost before an answer on {subject}"))
-                future.exception()  # the waiter may itself be gone
+        self._replies.fail(lambda subject: Unavailable(f"connection to the broker lost before an answer on {subject}"))
         self._tell(up=False)
 
     def _tell(self, *, up: bool) -> None:
@@ -345,25 +335,10 @@ class Connection:
             log.debug("broker connection", extra={"error": self._failure})
             return
         kind, subject = violation[1], violation[2]
-        self._refused.add((kind, subject))
+        self._refused[kind, subject] = None
+        if len(self._refused) > REFUSED_AT_MOST:
+            del self._refused[next(iter(self._refused))]
         log.warning("refused by the broker", extra={"kind": kind, "subject": subject})
-        for wanted, future in list(self._waiting.values()):
-            if kind == "publish" and wanted.lower() == subject and not future.done():
-                future.set_exception(Forbidden(f"the broker refuses {self.identity} to publish on {wanted}"))
-
-    def _on_reply(self, message: Msg) -> None:
-        token = _token(message.subject)
-        subject, future = self._waiting.get(token, ("", None))
-        if future is None or future.done():
-            return
-        if message.headers and message.headers.get("Status") == "503" and not message.data:
-            future.set_exception(NobodyListens(f"nobody listens on {subject}"))
-        elif message.data == WORKING and token in self._prolong:
-            self._prolong[token]()
-        else:
-            future.set_result(message)
-
-
-def _token(reply: str) -> str:
-    """The last part of a reply subject, which tells the requests apart."""
-    return reply.rpartition(".")[2]
+        if kind == "publish":
+            told = f"the broker refuses {self.identity} to publish on"
+            self._replies.fail(lambda wanted: Forbidden(f"{told} {wanted}") if wanted.lower() == subject else None)

@@ -49,5 +49,9 @@ def sender(subject: str) -> str:
 
 
 def answerable(reply: str, identity: str) -> bool:
-    """Whether `reply` lies under the asker's own inbox: a server answers nowhere else (no confused deputies)."""
-    return reply.startswith(inbox_prefix(identity) + ".") and not any(c in reply for c in "*> \t\r\n")
+    """Whether `reply` is a subject under the asker's own inbox: a server answers nowhere else (no confused deputies)."""
+    return (
+        reply.startswith(inbox_prefix(identity) + ".")
+        and all(reply.split("."))
+        and not any(c in reply for c in "*> \t\r\n")
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from cli.cluster import Cluster, NodeSpec, read_cluster, save_cluster
 from cli.layout import Layout
 from controlplane.apiserver import pki
 from mesh.bus.identities import load_identities, load_signer
-from mesh.durable import create_private, update_private, write_private
+from mesh.durable import create_private, remove_drafts, replace_unsynced, update_private, write_private
 
 
 class Crash(BaseException):
@@ -78,6 +80,44 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_private(tmp_path / "key", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["key"]
     assert (tmp_path / "key").read_bytes() == b"old"
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_unsynced(tmp_path / "claim", b"old")
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        replace_unsynced(tmp_path / "claim", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["claim"]
+    assert (tmp_path / "claim").read_bytes() == b"old"
+
+
+def test_the_owner_is_set_on_the_draft_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name it could be another file by then, in a directory of the user's."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
+    write_private(tmp_path / "key", b"old")
+    assert given == []
+    write_private(tmp_path / "key", b"new")
+    assert given == [(os.getuid(), os.getgid())]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    write_private(tmp_path / "key", b"whole")
+    script = "import os, signal; from pathlib import Path; from mesh import durable as d;"
+    script += "d.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); d.write_private(Path('key'), b'half')"
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=False, timeout=60)
+    (tmp_path / ".notes.txt").write_text("a user's own")
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_drafts(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".notes.txt", "key"]
 
 
 def crash_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:

@@ -26,10 +26,16 @@ async def test_a_burst_leaves_room_for_others() -> None:
 
 
 async def test_who_gave_up_costs_nobody_his_turn() -> None:
+    """However many they were, the next ones' turns come in the same iteration."""
     turns = Turns()
-    tasks = [asyncio.create_task(turns.take()) for _ in range(3)]
+    gave_up = [asyncio.create_task(turns.take()) for _ in range(3 * AT_ONCE)]
+    waiting = [asyncio.create_task(turns.take()) for _ in range(AT_ONCE + 1)]
+    await asyncio.sleep(0)  # all have begun to wait, and the next turns are to be given
+    for task in gave_up:
+        task.cancel()
     await asyncio.sleep(0)
-    tasks[0].cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert [task.cancelled() for task in tasks] == [True, False, False]
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [True] * AT_ONCE + [False]
+    assert [task.cancelled() for task in gave_up] == [True] * len(gave_up)
+    await waiting[-1]
     await turns.take()

@@ -87,7 +87,7 @@ def _validate_sysctls(spec: Object, context: Object, path: str) -> list[Cause]:
         at, name = f"{causes.index(path, position)}.name", sysctl.get("name", "")
         if not name:
             found.append(causes.required(at))
-        elif len(name) > _SYSCTL_LENGTH or not re.search(_SYSCTL_NAME, name):
+        elif len(name) > _SYSCTL_LENGTH or not re.fullmatch(_SYSCTL_NAME, name):
             sentence = f"must have at most {_SYSCTL_LENGTH} characters and match regex {_SYSCTL_NAME}"
             found.append(causes.invalid(at, name, sentence))
         elif name in seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
-from controlplane.apiserver import http
+from controlplane.apiserver import http, http_streams
 from mesh.api.port import JSON_PATCH, MERGE_PATCH, Stream
 from tests.integration.apiserver.test_https import CONFIGMAPS, PODS, client, context
 from tests.support.apiserver import Cluster, FakeNodes, pod, running
@@ -257,3 +259,54 @@ async def test_no_request_breaks_the_door(seed: int, tmp_path: Path, caplog: pyt
                 assert told(answer), (seed, sent)
         failed = [r.message for r in caplog.records if r.name.startswith("controlplane") and r.levelno >= logging.ERROR]
         assert not failed
+
+
+async def test_a_reader_who_takes_his_time_does_not_end_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until he reads, nothing is read from the client: neither are its answers to pings, should anybody send such."""
+    chunks, chunk, made = 200, bytes(65536), web.WebSocketResponse.__init__
+
+    def impatient(self: web.WebSocketResponse, *, heartbeat: float | None = None, **options: Any) -> None:
+        made(self, heartbeat=heartbeat and 0.1, **options)
+
+    async def slow(op: str, params: Mapping[str, Any], stream: Stream) -> None:
+        await asyncio.sleep(1)
+        taken = 0
+        while (frame := await stream.receive()) is not None and frame[0] == 0:
+            taken += len(frame[1])
+        await stream.send(1, b"%d" % taken)
+
+    monkeypatch.setattr(web.WebSocketResponse, "__init__", impatient)
+    async with (
+        asyncio.timeout(60),
+        running(tmp_path, https=True, nodes=FakeNodes(slow)) as api,
+        client(api, context(tmp_path, "admin")) as session,
+    ):
+        await with_pod(api)
+        async with session.ws_connect(f"{EXEC}&stdin=true", protocols=("v5.channel.k8s.io",)) as stream:
+            for _ in range(chunks):
+                await stream.send_bytes(b"\0" + chunk)
+            await stream.send_bytes(b"\xff\0")
+            received = [message.data async for message in stream]
+    assert received[0] == b"\x01%d" % (chunks * len(chunk))
+
+
+async def test_tcp_watches_over_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[int, int]] = []
+    keep_alive = http_streams._keep_alive
+
+    def noted(request: web.BaseRequest) -> None:
+        keep_alive(request)
+        connection = request.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        seen.append({option: connection.getsockopt(socket.IPPROTO_TCP, option) for option in http_streams.KEEPALIVE})
+
+    monkeypatch.setattr(http_streams, "_keep_alive", noted)
+    async with (
+        running(tmp_path, https=True) as api,
+        client(api, context(tmp_path, "admin")) as session,
+        session.get(f"{PODS}/none/log") as answer,
+    ):
+        assert answer.status == 404
+    assert seen == [http_streams.KEEPALIVE]

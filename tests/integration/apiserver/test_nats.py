@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from controlplane.apiserver.allocation import ADDRESSES
 from controlplane.apiserver.assembly import RunningServer, start
+from controlplane.apiserver.reservations import ADDRESSES
 from mesh.api.port import Request, User
 from mesh.bus.api_client import BusTransport
 from mesh.bus.api_server import ApiServer as BusFrontEnd

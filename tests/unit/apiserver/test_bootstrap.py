@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.apiserver.allocation import RESERVATIONS, Allocation
+from controlplane.apiserver.allocation import Allocation
 from controlplane.apiserver.bootstrap import live_addresses, server_lease
 from controlplane.apiserver.registry import Registry
+from controlplane.apiserver.reservations import RESERVATIONS, Reservations
 from mesh.clock import SystemClock
 from mesh.config import NetworkConfig
 from mesh.objects.kinds import SERVICES
@@ -102,7 +103,7 @@ async def test_a_server_that_died_before_its_service_was_there_holds_up_nobody(t
     engine = Engine()
     async with running(tmp_path, engine=engine) as api:
         await api.ok("DELETE", "/api/v1/namespaces/default/services/kubernetes")
-        dying = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        dying = Allocation(Reservations(api.server.registry, SystemClock()), NetworkConfig(), random.Random(1))
         never = service("kubernetes", clusterIP="10.96.0.1")
         never["metadata"] |= {"namespace": "default", "uid": "never-came-to-be"}
         await dying.claim(SERVICES, never, None, dry_run=False)
@@ -116,7 +117,7 @@ async def test_an_address_taken_over_too_early_returns_to_the_service_that_has_i
     """Two make the same Service: the second takes the first one's reservation over, and then the first is faster."""
     async with running(tmp_path) as api:
         registry = api.server.registry
-        other = Allocation(registry, NetworkConfig(), SystemClock(), random.Random(1))
+        other = Reservations(registry, SystemClock())
         made = await api.ok("POST", "/api/v1/namespaces/default/services", service("a", clusterIP="10.96.0.50"))
         item = await registry.current(RESERVATIONS[0], "", "10.96.0.50")
         assert item is not None
@@ -125,3 +126,35 @@ async def test_an_address_taken_over_too_early_returns_to_the_service_that_has_i
         assert reserved(registry)["10.96.0.50"] == uid_of(made)
         told = await api.refused("POST", "/api/v1/namespaces/default/services", service("b", clusterIP="10.96.0.50"))
         assert "provided IP is already allocated" in told[2]
+
+
+class SlowWrites(NoFaults):
+    """A way to the store on which every write takes a second."""
+
+    def delay(self, step: str) -> float:
+        return 1.0 if step == "write" else 0.0
+
+
+@pytest.mark.looptime
+async def test_who_took_over_and_was_refused_gives_back(tmp_path: Path) -> None:
+    """The second to make a Service is refused while the first, who is slow, has what it needs and no Service yet."""
+    engine, url = Engine(), "/api/v1/namespaces/default/services"
+    wanted = {"type": "NodePort", "clusterIP": "10.96.0.50"}
+    good, bad = {"name": "x", "port": 80, "nodePort": 30500}, {"name": "y", "port": 81, "nodePort": 1}
+    async with (
+        running(tmp_path, engine=engine) as api,
+        running(tmp_path, engine=engine, faults=SlowWrites(), seed=2, advertise="192.0.2.2") as slow,
+    ):
+        first = asyncio.create_task(slow.ok("POST", url, service("a", ports=[good], **wanted)))
+        while not {"10.96.0.50", "30500"} <= reserved(api.server.registry).keys():  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.1)
+        told = await api.refused("POST", url, service("a", ports=[good, bad], **wanted))
+        assert "provided port is not in the valid range" in told[2]
+        assert not first.done()
+        made = await first
+        assert reserved(api.server.registry)["10.96.0.50"] == uid_of(made)
+        assert reserved(api.server.registry)["30500"] == uid_of(made)
+        told = await api.refused("POST", url, service("b", clusterIP="10.96.0.50"))
+        assert "provided IP is already allocated" in told[2]
+        told = await api.refused("POST", url, service("c", type="NodePort", ports=[good]))
+        assert "provided port is already allocated" in told[2]

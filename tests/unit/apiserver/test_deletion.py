@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controlplane.apiserver.deletes import AT_ONCE
 from controlplane.apiserver.deletion import AlreadyMarked, DeleteOptions, Mark, Remove, decide, finished
 from controlplane.apiserver.strategies.registry import strategy_for
+from mesh import turns
 from mesh.api.port import MERGE_PATCH
 from mesh.objects.kinds import CONFIGMAPS, NAMESPACES, PODS
 from mesh.store.memory import NoFaults
@@ -159,15 +162,49 @@ async def test_a_large_collection_is_deleted_many_at_a_time(tmp_path: Path) -> N
         assert [i["metadata"]["name"] for i in (await api.ok("GET", url))["items"]] == ["n150"]
 
 
+class OneLost(SlowWrites):
+    """And of whose writes one is lost, once it is set to be."""
+
+    until_lost = -1
+
+    def lost(self, step: str) -> bool:
+        self.until_lost -= step == "write"
+        return step == "write" and self.until_lost == -1
+
+
+@pytest.mark.looptime
 async def test_a_failure_ends_the_deletion_of_a_collection(tmp_path: Path) -> None:
-    url = "/api/v1/namespaces/default/configmaps"
-    async with running(tmp_path) as api:
+    """What was under way when it came is deleted, and nothing after it."""
+    url, names = "/api/v1/namespaces/default/configmaps", [f"n{number:03}" for number in range(300)]
+    faults = OneLost()
+    async with running(tmp_path, faults=faults) as api:
+        for name in names:
+            await api.ok("POST", url, plain(name=name))
+        faults.seconds, faults.until_lost = 1.0, 50
+        assert await api.refused("DELETE", url) == (503, "ServiceUnavailable", "the store does not answer")
+        left = [item["metadata"]["name"] for item in (await api.ok("GET", url))["items"]]
+        assert left[1:] == names[AT_ONCE:]
+        assert left[0] in names[:AT_ONCE]
+
+
+class CountedWrites(NoFaults):
+    """How many writes have begun."""
+
+    begun = 0
+
+    def delay(self, step: str) -> float:
+        self.begun += step == "write"
+        return 0.0
+
+
+async def test_the_deletion_of_a_collection_leaves_room_for_others(tmp_path: Path) -> None:
+    url, faults, seen = "/api/v1/namespaces/default/configmaps", CountedWrites(), list[int]()
+    async with running(tmp_path, faults=faults) as api:
         for number in range(300):
             await api.ok("POST", url, plain(name=f"n{number:03}"))
-        uid = (await api.ok("GET", f"{url}/n000"))["metadata"]["uid"]
-        code, reason, message = await api.refused("DELETE", url, {"preconditions": {"uid": uid}})
-        assert (code, reason) == (409, "Conflict")
-        assert "Precondition failed: UID in precondition" in message
-        left = (await api.ok("GET", url))["items"]
-        assert 100 < len(left) < 300
-        assert left[0]["metadata"]["name"] != "n000"
+        deleting = asyncio.create_task(api.ok("DELETE", url))
+        while not deleting.done():
+            seen.append(faults.begun)
+            await asyncio.sleep(0)
+        assert len((await deleting)["items"]) == 300
+    assert max(after - before for before, after in pairwise(seen)) <= turns.AT_ONCE

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from controlplane.apiserver import portforward
-from controlplane.apiserver.portforward import BACKLOG, Tunnel
+from controlplane.apiserver.portforward import BACKLOG, MAX_CONNECTIONS, Tunnel
 from controlplane.apiserver.spdy import (
     FLOW_CONTROL_ERROR,
     PROTOCOL_ERROR,
@@ -127,6 +127,13 @@ async def test_a_stream_is_opened_once_and_reset_before_it_began() -> None:
     await client.say(Reset(data, 1))
     async with asyncio.timeout(5):
         await client.tunnel.close()
+
+
+async def test_error_streams_that_no_data_stream_follows_are_forgotten_when_they_are_reset() -> None:
+    client = Client()
+    for stream in range(1, 4 * MAX_CONNECTIONS, 2):
+        await client.say(SynStream(stream, {"requestid": str(stream), "streamtype": "error"}), Reset(stream, 1))
+        assert client.received[-1] == SynReply(stream)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from controlplane.apiserver.allocation import Allocation
+from controlplane.apiserver.reservations import Reservations
 from mesh.api.port import JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, YAML
 from mesh.clock import SystemClock
 from mesh.config import NetworkConfig
@@ -259,6 +260,19 @@ async def test_admission_completes_pods(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("priorityClassName", "no PriorityClass with name nope was found"),
+        ("runtimeClassName", 'pod rejected: RuntimeClass "nope" not found'),
+    ],
+)
+async def test_admission_refuses_classes_that_do_not_exist(tmp_path: Path, field: str, why: str) -> None:
+    async with running(tmp_path) as api:
+        refused = await api.refused("POST", PODS, pod("y", **{field: "nope"}))
+        assert refused == (403, "Forbidden", f'pods "y" is forbidden: {why}')
+
+
 async def test_scale(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         await api.ok("POST", DEPLOYMENTS, deployment("x", 2))
@@ -404,7 +418,7 @@ async def test_only_a_services_own_reservations_are_freed_with_it(tmp_path: Path
         old = await api.ok("POST", services, service("a", clusterIP="10.96.0.50"))
         await api.ok("DELETE", f"{services}/a")
         await api.ok("POST", services, service("b", clusterIP="10.96.0.50"))
-        stalled = Allocation(api.server.registry, NetworkConfig(), SystemClock(), random.Random(1))
+        stalled = Allocation(Reservations(api.server.registry, SystemClock()), NetworkConfig(), random.Random(1))
         await stalled.freed(old)
         assert (
             "provided IP is already allocated"

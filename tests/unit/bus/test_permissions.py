@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.bus.permissions import client_permissions, covers, server_permissions
+from mesh.bus.subjects import answerable
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,25 @@ def test_a_client_speaks_only_under_its_own_name() -> None:
     assert not mine.may_publish("_INBOX.UA.1")
     assert not mine.may_subscribe("_INBOX.UAB.1")
     assert not mine.may_subscribe("_INBOX.>")
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("_INBOX.UA.1", True),
+        ("_INBOX.UA.1.2", True),
+        ("_INBOX.UA", False),
+        ("_INBOX.UA.", False),
+        ("_INBOX.UA..x", False),
+        ("_INBOX.UA.x.", False),
+        ("_INBOX.UA.*", False),
+        ("_INBOX.UAB.1", False),
+        ("$KV.covey.x", False),
+        ("", False),
+    ],
+)
+def test_answers_go_only_to_the_askers_inbox(reply: str, *, expected: bool) -> None:
+    assert answerable(reply, "UA") is expected
 
 
 def test_a_server_stands_on_the_other_side() -> None:

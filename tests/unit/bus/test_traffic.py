@@ -13,7 +13,7 @@ from mesh.bus.api_server import ApiServer
 from mesh.bus.memory import MemoryBroker
 from mesh.bus.port import Bus, Message, Silence
 from mesh.bus.streams import StreamHub
-from mesh.errors import Unavailable
+from mesh.errors import Forbidden, Unavailable
 from tests.support.bus_traffic import ScriptedApi, Traffic
 
 
@@ -53,6 +53,35 @@ async def test_a_request_may_take_long_while_its_server_works() -> None:
         await waiting
     await served.close()
     await hub.close()
+
+
+@pytest.mark.looptime
+async def test_a_reply_subject_that_the_broker_refuses_costs_nobody_else_his_signs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker, api = MemoryBroker(), ScriptedApi()
+    a, server = broker.connect("UA"), broker.connect("US", server=True)
+    refused, publish = list[str](), server.publish
+
+    async def refusing(subject: str, data: bytes, *, reply: str = "") -> None:
+        if subject == "_INBOX.UA.refused":
+            refused.append(subject)
+            raise Forbidden(f"the broker refuses US to publish on {subject}")
+        await publish(subject, data, reply=reply)
+
+    monkeypatch.setattr(server, "publish", refusing)
+    hub = StreamHub(server)
+    served = ApiServer(server, hub, api, lambda _: User("somebody", ()))
+    await served.start()
+    request = Request("GET", "/slow")
+    await a.publish("covey.api.UA", envelope.encode_request(envelope.SEND, request), reply="_INBOX.UA.refused")
+    waiting = asyncio.ensure_future(BusTransport(a).send(request))
+    await asyncio.sleep(10 * SILENCE)
+    assert len(refused) > 1
+    assert not waiting.done()
+    api.slow.set()
+    await waiting
+    await served.close()
 
 
 @pytest.mark.looptime

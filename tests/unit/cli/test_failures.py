@@ -105,6 +105,27 @@ def test_ctrl_c_is_status_130_and_says_nothing(tmp_path: Path) -> None:
     assert (process.returncode, told) == (130, ("", ""))
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("OSError(113, 'No route to host')", "covey: No route to host\n"),
+        ("OSError(13, 'Permission denied', '/some/file')", "covey: /some/file: Permission denied\n"),
+        ("OSError('cannot say')", "covey: cannot say\n"),
+        ("None", "covey: standard output: No space left on device\n"),
+    ],
+)
+def test_what_went_wrong_and_where(raised: str, told: str) -> None:
+    """Standard output is blamed for its own failures alone."""
+    code = "import cli.app, cli.main\ndef command():\n    print('x')\n    error = %s\n    if error: raise error\n"
+    code += "cli.app.app, cli.app.register_verbs = command, int\ncli.main.main()"
+    with Path("/dev/full" if raised == "None" else os.devnull).open("w") as output:
+        done = subprocess.run(
+            [sys.executable, "-c", code % raised], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True,
+            check=False, timeout=60, env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, told)
+
+
 def test_ctrl_c_while_the_command_is_being_loaded(tmp_path: Path) -> None:
     code = "import signal, sys\nclass Interrupts:\n    def find_spec(self, name, path=None, target=None):\n"
     code += "        if name == 'cli.verbs':\n            signal.raise_signal(signal.SIGINT)\n"

@@ -191,5 +191,12 @@ def test_a_supervisor_killed_while_it_starts_a_process_leaves_none_behind(tmp_pa
     )
     assert killed.returncode == -signal.SIGKILL
     with supervising(tmp_path):
-        pid = await_(lambda: (found := read_pid(tmp_path / "run" / "a.pid")) and started.exists() and found.pid)
+        pid = await_(
+            lambda: (
+                (found := read_pid(tmp_path / "run" / "a.pid"))
+                and started.exists()
+                and started.read_text()
+                and found.pid
+            )
+        )
         assert started.read_text().split() == [str(pid)]

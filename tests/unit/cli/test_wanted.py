@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from cli import up
+from cli.layout import Layout
 from cli.wanted import Wanted, changed_cluster, check, new_cluster
+from mesh.config import DOCKER_SOCKET
 from mesh.errors import Terminal
 
 KNOWN = new_cluster(Wanted(name="mine", nodes=2, api_port=7443, broker_port=5222), [])
@@ -66,3 +70,11 @@ def test_what_no_cluster_can_have(wanted: Wanted) -> None:
     with pytest.raises(Terminal):
         check(wanted)
     check(Wanted(name="x" * 30, proxy_mode="iptables"))
+
+
+def test_an_empty_docker_host_names_no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(up.machine, "existing_routes", list)
+    monkeypatch.setenv("DOCKER_HOST", "")
+    assert up._planned(Layout(tmp_path), Wanted(), None).docker_socket == DOCKER_SOCKET
+    monkeypatch.setenv("DOCKER_HOST", "unix:///other.sock")
+    assert up._planned(Layout(tmp_path), Wanted(), None).docker_socket == "unix:///other.sock"

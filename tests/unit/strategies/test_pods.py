@@ -176,6 +176,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
      "spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 4294967295, inclusive"),
     ({"spec__securityContext": {"sysctls": [{"name": "Net.core", "value": "1"}]}},
      'spec.securityContext.sysctls[0].name: Invalid value: "Net.core": must have at most 253 characters and match regex'),
+    ({"spec__securityContext": {"sysctls": [{"name": "net.core\n", "value": "1"}]}},
+     'spec.securityContext.sysctls[0].name: Invalid value: "net.core\\n": must have at most 253 characters and match rege'),
     ({"spec__hostNetwork": True, "spec__securityContext": {"sysctls": [{"name": "net/core/somaxconn", "value": "1"}]}},
      "spec.securityContext.sysctls[0].name: Invalid value: \"net/core/somaxconn\": may not be specified when 'host"),
     ({"spec__hostIPC": True, "spec__securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
