@@ -2,8 +2,9 @@
 
 One key for the whole cluster, because two nodes must never be given the same range. A range from which pods still
 hold addresses is nobody's but their node's: a Node that was deleted, and registers again while its pods run on, gets it
-back, and no other node is given it before those pods are gone. What became free is given out again last, as in Kubernetes
-(pkg/controller/nodeipam, range allocator): on a machine whose Node was deleted containers may run that no pod tells of.
+back, and no other node is given it before those pods are gone. What became free goes to the node that had it when that
+registers again, and to others last, as in Kubernetes (pkg/controller/nodeipam, range allocator): on a machine whose Node
+was deleted containers may run that no pod tells of.
 """
 
 from __future__ import annotations
@@ -46,16 +47,25 @@ class NodeIpamController:
         self._next = [0] * len(self._pools)
         """Of each pool, the position at which to look for the next free part: after the last one that was ever taken, as
         far as we have seen."""
+        self._had: dict[str, list[Network]] = {}
+        """What each node had when we last saw it with any."""
 
     def plan(self, key: Key, observed: Observed) -> Plan:  # noqa: ARG002 - one key only
         """Ranges for the nodes without, the oldest first."""
         nodes = observed.caches[NODES].list()
+        had = {name_of(node): [ipaddress.ip_network(cidr, strict=False) for cidr in _ranges(node)] for node in nodes}
+        self._had |= {name: networks for name, networks in had.items() if networks}
         without = [node for node in nodes if not _ranges(node) and not is_deleting(node)]
         if not without:
             return NOTHING
         without.sort(key=lambda node: (node["metadata"].get("creationTimestamp", ""), name_of(node)))
-        taken = {ipaddress.ip_network(cidr, strict=False) for node in nodes for cidr in _ranges(node)}
-        held = [_held(pool, size, observed.caches[PODS].list()) for pool, size in self._pools]
+        taken = {network for networks in had.values() for network in networks}
+        returned = {network: name for name, networks in self._had.items() if name in had for network in networks}
+        held = [
+            {network: name for network, name in returned.items() if network[0] in pool and network.prefixlen == size}
+            | _held(pool, size, observed.caches[PODS].list())
+            for pool, size in self._pools
+        ]
         free = [self._free(place, taken | mine.keys()) for place, mine in enumerate(held)]
         actions: list[Action] = []
         for node in without[:_MOST_PER_PASS]:

@@ -163,6 +163,21 @@ def test_what_became_free_is_given_out_last() -> None:
     assert given(model) == ["10.64.1.0/24", "10.64.3.0/24", "10.64.0.0/24"]
 
 
+def test_a_node_that_registers_again_gets_back_what_it_had() -> None:
+    """Its sandboxes have addresses of that range, also those that no pod has taken yet."""
+    model = nodes("", "", "")
+    controller = NodeIpamController(["10.64.0.0/16", "fd00::/48"], [24, 64])
+    converge([controller], model)
+    before = {name_of(n): n["spec"]["podCIDRs"] for n in model.all(NODES)}
+    for name in ("n0", "n1"):
+        model.delete(NODES, Key("", name))
+    for name in ("n1", "n0", "n3"):
+        model.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
+    converge([controller], model)
+    after = {name_of(n): n["spec"]["podCIDRs"] for n in model.all(NODES)}
+    assert after == before | {"n3": ["10.64.3.0/24", "fd00:0:0:3::/64"]}
+
+
 def test_exhaustion_is_told() -> None:
     model = nodes("", "", "")
     controller = NodeIpamController(["10.64.0.0/23"], [24])
