@@ -17,7 +17,8 @@ from pathlib import Path
 from agents.dns.cluster import open_dns
 from agents.network.fake import FakePodNetwork
 from agents.network.node import open_network
-from agents.node.agent import NodeAgent, Ports
+from agents.node.agent import NodeAgent
+from agents.node.agent_ports import Ports
 from agents.node.calls import NodeCalls
 from agents.node.cgroups.pods import KernelCgroups, NoCgroups
 from agents.node.checkpoints import DiskCheckpoints, MemoryCheckpoints
@@ -25,6 +26,7 @@ from agents.node.fence_guard import WatchdogFence
 from agents.node.files_disk import DiskFiles
 from agents.node.files_memory import MemoryFiles
 from agents.node.machine import SIMULATED, at_ease, read_machine, read_pressure
+from agents.node.network_port import PodNetwork
 from agents.node.reach import SocketReach
 from agents.node.reach_simulated import DialReach
 from agents.node.runtimes.docker import DockerRuntime, DockerSettings
@@ -37,7 +39,7 @@ from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import SystemClock
 from mesh.config import AgentConfig
-from mesh.errors import Terminal
+from mesh.errors import CoveyError, Terminal
 from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from mesh.objects.types import Object
 from mesh.turns import Turns
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 RESOLVERS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 """Where the machine says whom it asks: systemd's own list first, since its stub is not in reach of pods."""
+
+WARM_RETRY_SECONDS = 5.0
 
 
 async def run(config: AgentConfig) -> None:
@@ -138,7 +142,7 @@ async def _real_node(
 
     async def keep_warm() -> None:
         await agent.adopted.wait()
-        await runtime.keep_warm(network.pods, config.warm_sandboxes)
+        await begin_warming(runtime, network.pods, config)
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -151,6 +155,16 @@ async def _real_node(
         await reach.close()
         await dns.close()
         await network.close()
+
+
+async def begin_warming(runtime: DockerRuntime, pods: PodNetwork, config: AgentConfig) -> None:
+    """Begin to keep warm sandboxes, however often it has to be tried: without them pods only start more slowly."""
+    while True:
+        try:
+            return await runtime.keep_warm(pods, config.warm_sandboxes)
+        except (CoveyError, OSError) as error:
+            log.warning("node.not_warm node=%s retry_seconds=%g reason=%s", config.node, WARM_RETRY_SECONDS, error)
+        await asyncio.sleep(WARM_RETRY_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -58,7 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for part in parts:
         try:
             measured[part] = _run(part, console)
-        except (RuntimeError, ExceptionGroup) as error:  # what the others measured is still worth having
+        except (
+            RuntimeError,
+            subprocess.SubprocessError,
+            ExceptionGroup,
+        ) as error:  # what the others measured is still worth having
             failed[part] = str(error)
             console.print_exception()
     figures = {part: [figure.as_json() for figure in figures] for part, figures in measured.items()}

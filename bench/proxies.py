@@ -1,12 +1,14 @@
-"""The proxy's two benches as parts: each runs in namespaces of its own, in a process of its own."""
+"""The proxy's two benches as parts: each runs in namespaces of its own, in a process of its own. Modes whose program this
+machine does not have are left out."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,18 @@ def _rows(module: str, *modes: str) -> list[dict[str, Any]]:
     """What `python -m bench.<module>` writes as JSON; its own table goes to nobody."""
     with tempfile.TemporaryDirectory(prefix="covey-bench-") as folder:
         results = Path(folder) / "rows.json"
-        command = [sys.executable, "-m", f"bench.{module}", "--modes", *modes, "--json", str(results)]
+        command = [sys.executable, "-m", f"bench.{module}", "--modes", *_there(modes), "--json", str(results)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         rows: list[dict[str, Any]] = json.loads(results.read_text())
         return rows
+
+
+def _there(modes: Sequence[str]) -> list[str]:
+    """Those whose program this machine has."""
+    found = [mode for mode in modes if shutil.which("nft" if mode == "nftables" else mode)]
+    if not found:
+        raise RuntimeError("neither nft nor iptables is installed")
+    return found
 
 
 def measure_changes() -> Iterator[Figure]:

@@ -112,6 +112,7 @@ async def measure(mode: str, services: int, per_service: int, changes: int) -> d
     proxier = Proxier(
         services=held_services,
         slices=held_slices,
+        pods=Held(),
         backend=backend,
         flows=NoFlows(),
         guard=NoGuard(),

@@ -85,7 +85,8 @@ def connect(target: tuple[str, int]) -> socket.socket:
 def ping(connection: socket.socket) -> None:
     """One byte there and back."""
     connection.sendall(b"p")
-    connection.recv(1)
+    if not connection.recv(1):
+        raise ConnectionError("the server hung up instead of answering")
 
 
 def receive(connection: socket.socket) -> None:
@@ -93,7 +94,10 @@ def receive(connection: socket.socket) -> None:
     buffer, left = bytearray(1 << 20), VOLUME
     connection.sendall(b"f")
     while left > 0:
-        left -= connection.recv_into(buffer)
+        received = connection.recv_into(buffer)
+        if not received:
+            raise ConnectionError(f"the server hung up with {left} bytes to come")
+        left -= received
 
 
 def one_round(rng: random.Random) -> Iterator[tuple[str, dict[str, float]]]:

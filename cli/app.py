@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import options, process
+from cli.flags import Command
 from mesh.errors import Terminal
 
 app = typer.Typer(
@@ -170,7 +171,7 @@ def register_verbs() -> None:
         ("version", about.show_version, cluster),
         ("kubeconfig", about.kubeconfig, cluster),
     ):
-        app.command(name, rich_help_panel=panel)(function)
+        app.command(name, cls=Command, rich_help_panel=panel)(function)
     creating = typer.Typer(invoke_without_command=True, callback=create.create)
     kinds: tuple[tuple[str, str, Callable[..., None]], ...] = (
         ("namespace", "ns", create.create_namespace),

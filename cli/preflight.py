@@ -54,8 +54,8 @@ def check_platform() -> Iterable[Finding]:
         )
     elif os.geteuid() != 0:
         yield Finding(
-            "covey up makes network namespaces and kernel rules, which only root may",
-            "run it as: sudo covey up (the cluster's files will belong to you)",
+            "network namespaces and kernel rules are made and removed, which only root may",
+            "run it with sudo (the cluster's files will belong to you)",
         )
 
 

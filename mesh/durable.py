@@ -1,15 +1,15 @@
-"""Writing a file that must not be lost, not be seen half, and not be read by others: keys, seeds, identities, plans."""
+"""Writing a file that must not be lost, not be seen half, and not be read by others: keys, seeds, identities, plans.
+And one that must only not be seen half."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
+_DRAFT = re.compile(r"\..+\.(new|[0-9a-f]{8})")
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -36,6 +36,18 @@ def create_private(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def replace_unsynced(path: Path, data: bytes) -> None:
+    """Replace the file in one step, whole whenever a process of ours is killed; after a power cut it may be empty or old.
+    For what a machine that starts anew does not need, and only where the file has one writer. Raises OSError."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 def sync_directory(directory: Path) -> None:
     """See to it that the names in the directory outlive a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -46,16 +58,17 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_drafts(directory: Path) -> None:
-    """Delete what writers that were killed have left in the directory; nobody may be writing there."""
-    for file in directory.glob(".*.????????"):
+    """Remove what writers that were killed have left. Only where nobody writes at the moment."""
+    for file in directory.glob(".*"):
         if _DRAFT.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+            file.unlink()
 
 
 @contextlib.contextmanager
 def _draft(path: Path, data: bytes) -> Iterator[Path]:
     """The data in a file beside `path`, with its owner, on the disk; gone afterwards unless it took its place."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Not `secrets`: it loads OpenSSL, 4 MB in a process as small as the fence's watchdog.
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

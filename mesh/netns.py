@@ -54,10 +54,10 @@ def within(path: str | Path) -> Iterator[None]:
 
 
 def same(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths name the same namespace; False when either does not exist."""
+    """Whether two paths name the same namespace; False when either does not exist or is not for us to look at."""
     try:
         first, second = Path(one).stat(), Path(other).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return False
     return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 

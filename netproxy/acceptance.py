@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netproxy.commands import flavours, run
+from netproxy.commands import LOCK_SECONDS, flavours, run
 from netproxy.iptables.layout import ACCEPTING
 
 _REFUSING = " -j COVEY-FILTER"
@@ -39,7 +39,7 @@ class Acceptance:
     async def ensure(self) -> None:
         """Hook in wherever a chain does not simply accept everything, and ahead of whatever has come before us since."""
         for tool in flavours("filter"):
-            lines = (await run(tool, "-S")).splitlines()
+            lines = (await run(tool, "-w", LOCK_SECONDS, "-S")).splitlines()
             script = [line for builtin in ACCEPTING for line in self._mend(builtin, lines)]
             if script:
                 await _restore(tool, script)
@@ -47,7 +47,7 @@ class Acceptance:
     async def cleanup(self) -> None:
         """Remove hooks and chains."""
         for tool in flavours("filter"):
-            lines = (await run(tool, "-S")).splitlines()
+            lines = (await run(tool, "-w", LOCK_SECONDS, "-S")).splitlines()
             there = {builtin: chain for builtin, chain in ACCEPTING.items() if f"-N {chain}" in lines}
             if there:
                 unhook = [_undo(line) for line in lines if line in {_hook(builtin) for builtin in there}]
@@ -80,4 +80,4 @@ def _undo(line: str) -> str:
 
 async def _restore(tool: str, lines: list[str]) -> None:
     script = "\n".join(["*filter", *lines, "COMMIT", ""])
-    await run(f"{tool}-restore", "--noflush", "-w", "5", stdin=script)
+    await run(f"{tool}-restore", "--noflush", "-w", LOCK_SECONDS, stdin=script)

@@ -9,6 +9,9 @@ from pathlib import Path
 from mesh.errors import Terminal
 from netproxy.backend import KernelRefused
 
+LOCK_SECONDS = "5"
+"""How long to wait for whoever else is changing iptables at the moment (legacy iptables has one lock for all)."""
+
 
 async def run(*command: str, stdin: str = "", accept: tuple[int, ...] = (0,)) -> str:
     """Run `command` with `stdin` as its input; returns its standard output.

@@ -43,8 +43,10 @@ class Entry:
 
 
 _ENTRY = re.compile(
-    r"udp .*?src=\S+ dst=(\S+) sport=\d+ dport=(\d+) (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=(\d+) dport="
+    r"udp .*?src=\S+ dst=(\S+) sport=\d+ dport=(\d+) (?:packets=\d+ bytes=\d+ )?(?:\[UNREPLIED\] )?"
+    r"src=(\S+) dst=\S+ sport=(\d+) dport="
 )
+"""One line of conntrack's: what was asked, how much of it where that is counted (nf_conntrack_acct), who answers."""
 
 
 def entries_of(listing: Iterable[str]) -> frozenset[Entry]:

@@ -19,7 +19,7 @@ from mesh.client.shared import SharedInformers
 from mesh.clock import SystemClock
 from mesh.config import NetworkConfig, ProxyConfig
 from mesh.errors import Terminal
-from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
+from mesh.objects.kinds import ENDPOINTSLICES, NODES, PODS, SERVICES
 from mesh.objects.meta import Key, key_of, labels_of, namespace_of
 from mesh.objects.types import Object
 from netproxy import sysctls
@@ -28,6 +28,7 @@ from netproxy.backend import Backend, KernelRefused
 from netproxy.cluster import MARK, Cluster
 from netproxy.commands import flavours
 from netproxy.conntrack import Conntrack
+from netproxy.hostports import owner_of
 from netproxy.life import give_signs
 from netproxy.model import NodeView
 from netproxy.proxier import BY_SERVICE, Proxier, service_of
@@ -41,8 +42,8 @@ _RETIRE_SECONDS = 10.0
 async def run(config: ProxyConfig) -> None:
     """Keep the kernel of this network namespace in step with the cluster's Services until cancelled.
 
-    The rules stay when the proxy ends, and the next one adopts them. `Terminal` when the mode is unknown or the machine
-    lacks what it needs.
+    The rules stay when the proxy ends, and the next one adopts them. `Terminal`, by itself or in a group, when the mode is
+    unknown or the machine lacks what it needs.
     """
     cluster = cluster_of(config.network)
     backend = make_backend(config.mode, cluster)
@@ -56,8 +57,6 @@ async def run(config: ProxyConfig) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(give_signs(bus, config.node))
             tasks.create_task(follow(config, informers, backend, cluster))
-    except* Terminal as group:
-        raise group.exceptions[0] from None
     finally:
         backend.close()
         await bus.close()
@@ -89,21 +88,23 @@ def _program(tool: str) -> Path:
 
 
 async def retire_others(mode: str, cluster: Cluster, synced: asyncio.Event) -> None:
-    """What a proxy of another mode left goes as soon as our rules are in place, so that clients never meet none."""
+    """What a proxy of another mode left goes as soon as our rules are in place, so that clients never meet none. Each kind
+    by itself: one that stays does not keep the others."""
     await synced.wait()
-    for backend in leftovers(mode, cluster):
-        with contextlib.closing(backend):
-            await _clean(backend)
+    async with asyncio.TaskGroup() as tasks:
+        for backend in leftovers(mode, cluster):
+            tasks.create_task(_clean(backend))
 
 
 async def _clean(backend: Backend) -> None:
     """Clean up, however often it has to be tried."""
-    while True:
-        try:
-            return await backend.cleanup()
-        except KernelRefused as error:
-            log.warning("proxy.leftovers_stay retry_seconds=%g reason=%s", _RETIRE_SECONDS, error)
-        await asyncio.sleep(_RETIRE_SECONDS)
+    with contextlib.closing(backend):
+        while True:
+            try:
+                return await backend.cleanup()
+            except KernelRefused as error:
+                log.warning("proxy.leftovers_stay retry_seconds=%g reason=%s", _RETIRE_SECONDS, error)
+            await asyncio.sleep(_RETIRE_SECONDS)
 
 
 async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backend, cluster: Cluster) -> None:
@@ -111,10 +112,12 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
     services = informers.get_or_create(SERVICES)
     slices = informers.get_or_create(ENDPOINTSLICES)
     nodes = informers.get_or_create(NODES, field_selector=f"metadata.name={config.node}")
+    pods = informers.get_or_create(PODS, field_selector=f"spec.nodeName={config.node}")
     slices.add_index(BY_SERVICE, _service_names)
     proxier = Proxier(
         services=services,
         slices=slices,
+        pods=pods,
         backend=backend,
         flows=Conntrack(cluster.service_cidrs),
         guard=_acceptance(cluster),
@@ -126,6 +129,7 @@ async def follow(config: ProxyConfig, informers: SharedInformers, backend: Backe
         proxier.set_node(_view(config.node, nodes.get(Key("", config.node))))
         services.add_handler(lambda old, new: _ring(proxier.wake, old, new, key_of))
         slices.add_handler(lambda old, new: _ring(proxier.wake, old, new, _service_key))
+        pods.add_handler(lambda old, new: _ring(proxier.wake, old, new, owner_of))
         nodes.add_handler(lambda _, new: proxier.set_node(_view(config.node, new)))
         tasks.create_task(retire_others(config.mode, cluster, proxier.synced))
         log.info("proxy.started node=%s mode=%s", config.node, config.mode)
@@ -187,7 +191,7 @@ def _service_names(piece: Object) -> Iterable[str]:
 def _ring(
     wake: Callable[[Key], None], old: Object | None, new: Object | None, key: Callable[[Object], Key | None]
 ) -> None:
-    """Wake the Services that an object belonged to before and belongs to now."""
+    """Wake what an object belonged to before and belongs to now."""
     for service in {key(obj) for obj in (old, new) if obj is not None}:
         if service is not None:
             wake(service)

@@ -37,11 +37,20 @@ class NetfilterSocket:
         """The number of nftables' last transaction in this namespace, whoever made it (iptables-nft's count, too)."""
         number = next(self.sequence)
         self.send(struct.pack("=IHHIIBBH", 20, _NFTABLES << 8 | _GETGEN, _REQUEST, number, 0, 0, 0, 0))
-        for kind, answered, payload in self.receive():
-            if answered == number and kind == _NFTABLES << 8 | _NEWGEN:
-                # After the family header (4 bytes) and the header of the first attribute, NFTA_GEN_ID (4 bytes).
-                return int(struct.unpack_from(">I", payload, 8)[0])
-        raise KernelRefused("nftables: the kernel did not tell its ruleset generation")
+        kind, payload = self._answer_to(number)
+        if kind != _NFTABLES << 8 | _NEWGEN:
+            raise KernelRefused("nftables: the kernel did not tell its ruleset generation")
+        # After the family header (4 bytes) and the header of the first attribute, NFTA_GEN_ID (4 bytes).
+        return int(struct.unpack_from(">I", payload, 8)[0])
+
+    def _answer_to(self, number: int) -> tuple[int, bytes]:
+        """(type, payload) of the answer to request `number`. What answers an earlier request, which was given up, is passed
+        over: there is at most one datagram of it for each of them."""
+        for _ in range(number):
+            for kind, answered, payload in self.receive():
+                if answered == number:
+                    return kind, payload
+        raise KernelRefused("nftables: the kernel answered nothing but what had been asked before")
 
     def send(self, data: bytes) -> None:
         """Send whole netlink messages; `KernelRefused` when the kernel does not take them."""

@@ -17,6 +17,7 @@ from mesh.objects.meta import Key, key_of
 from mesh.plan.controller import Cache
 from netproxy.backend import Backend, KernelRefused
 from netproxy.flows import affected
+from netproxy.hostports import host_port_rules, owner_of, pod_of
 from netproxy.model import Frontend, NodeView, Rules, rules_of
 from netproxy.plan import Changes, RuleTable
 
@@ -64,10 +65,11 @@ class Proxier:
     """One node's proxy. `run` ends only when cancelled, and leaves the rules in place."""
 
     def __init__(
-        self, *, services: Cache, slices: Cache, backend: Backend, flows: Flows, guard: Guard, clock: Clock
+        self, *, services: Cache, slices: Cache, pods: Cache, backend: Backend, flows: Flows, guard: Guard, clock: Clock
     ) -> None:
         self._services = services
         self._slices = slices
+        self._pods = pods
         self._backend = backend
         self._flows = flows
         self._guard = guard
@@ -83,18 +85,21 @@ class Proxier:
         """Set once the kernel has held the whole table."""
         self.statistics = Statistics()
 
-    def wake(self, service: Key) -> None:
-        """A Service or one of its EndpointSlices changed."""
-        self._dirty.setdefault(service, self._clock.monotonic())
+    def wake(self, owner: Key) -> None:
+        """A Service or one of its EndpointSlices changed, or (`hostports.owner_of`) a pod of this node."""
+        self._dirty.setdefault(owner, self._clock.monotonic())
         self._doorbell.set()
 
     def set_node(self, node: NodeView) -> None:
-        """What is known of the node we are on; a change concerns every Service."""
+        """What is known of the node we are on; a change concerns every Service and pod."""
         if node == self._node:
             return
         self._node = node
         for service in self._services.list():
             self.wake(key_of(service))
+        for pod in self._pods.list():
+            if (owner := owner_of(pod)) is not None:
+                self.wake(owner)
 
     async def run(self) -> None:
         """Sync everything once, then follow changes for ever. The caches must have synced, the node must be set."""
@@ -142,14 +147,18 @@ class Proxier:
             )  # fmt: skip
 
     def _replan(self, dirty: Iterable[Key]) -> Changes:
-        """Recompute the rules of these Services."""
-        changes: list[Changes] = []
-        for key in dirty:
-            service = self._services.get(key)
-            slices = self._slices.index(BY_SERVICE, str(key))
-            rules = rules_of(service, slices, self._node) if service is not None else {}
-            changes.append(self.table.replace(key, rules))
+        """Recompute the rules of these Services and pods."""
+        changes = [self.table.replace(owner, self._rules(owner)) for owner in dirty]
         return tuple(change for batch in changes for change in batch)
+
+    def _rules(self, owner: Key) -> Rules:
+        if (key := pod_of(owner)) is not None:
+            pod = self._pods.get(key)
+            return host_port_rules(pod, self._node) if pod is not None else {}
+        service = self._services.get(owner)
+        if service is None:
+            return {}
+        return rules_of(service, self._slices.index(BY_SERVICE, str(owner)), self._node)
 
     async def _write(self, changes: Changes) -> int:
         if not self._must_sync:
@@ -170,10 +179,17 @@ class Proxier:
                 log.warning("proxy.foreign_change somebody else changed or removed our rules; writing them again")
                 self._must_sync = True
             if foreign or began - self._guarded >= _GUARD_SECONDS:
-                await self._guard.ensure()
                 self._guarded = began
+                await self._ensure_guard()
         finally:
             self._check_later(self._clock.monotonic() - began)
+
+    async def _ensure_guard(self) -> None:
+        """A guard that cannot be put in place says nothing about our rules: it is tried again in its own time."""
+        try:
+            await self._guard.ensure()
+        except KernelRefused as error:
+            log.warning("proxy.unguarded retry_seconds=%g reason=%s", _GUARD_SECONDS, error)
 
     def _check_later(self, took: float) -> None:
         """Ring for the next check, the last of which took so many seconds."""

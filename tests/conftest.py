@@ -12,6 +12,7 @@ from tests.support import ending
 from tests.support.cluster import RealCluster
 
 pytest_configure = ending.pytest_configure
+pytest_sessionfinish = ending.pytest_sessionfinish
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,18 @@ from pathlib import Path
 import msgspec
 
 from agents.network.addresses import Ledger
+from mesh.durable import replace_unsynced
 
 
 def load(path: Path) -> Ledger | None:
     """The ledger at `path`; None when there is none, or none that can be read (the kernel's state replaces it)."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Ledger)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
 def save(path: Path, ledger: Ledger) -> None:
     """Replace the ledger at `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(ledger))
-    fresh.replace(path)
+    replace_unsynced(path, msgspec.json.encode(ledger))

@@ -18,6 +18,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from agents.network import firewall, names
@@ -176,6 +177,8 @@ def _unbind_machine_namespace(cluster: str) -> None:
         return  # somebody's copy of /run (a chroot's) has it mounted too: an empty file stays, and is used again
     if path.parent.exists():
         path.parent.rmdir()
+        with suppress(OSError):  # another cluster's is in there
+            path.parent.parent.rmdir()
 
 
 def _ip_netns(verb: str, name: str) -> None:

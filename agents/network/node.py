@@ -24,6 +24,7 @@ from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from mesh.config import AgentConfig
 from mesh.errors import CoveyError, Terminal
+from mesh.netns import machine_path
 from mesh.objects.types import Object
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,13 @@ class NodeNetwork:
         self._tunnel = Tunnel(config.network.vxlan_id, config.network.vxlan_port)
         self._bell = asyncio.Event()
         mtu = min(config.network.mtu, underlay.mtu)
-        self.pods = KernelPodNetwork(worker, state_dir=Path(config.state_dir), node_addresses=config.addresses, mtu=mtu)
+        self.pods = KernelPodNetwork(
+            worker,
+            state_dir=Path(config.state_dir),
+            node_addresses=config.addresses,
+            mtu=mtu,
+            machine=machine_path(config.cluster),
+        )
 
     async def run(self) -> None:
         """Keep the node's network as the Node objects say, until cancelled."""

@@ -31,11 +31,14 @@ class KernelPodNetwork:
 
     `worker` lives in the node's namespace; `node_addresses` are the node's own, one per family; `mtu` is that of the
     link between nodes. `attach` waits until the node's pod CIDRs are known: from `configure`, or from the ledger of an
-    earlier run.
+    earlier run. `machine` is where the machine's own namespace is bound, if the node has another.
     """
 
-    def __init__(self, worker: Worker, *, state_dir: Path, node_addresses: Sequence[str], mtu: int) -> None:
+    def __init__(
+        self, worker: Worker, *, state_dir: Path, node_addresses: Sequence[str], mtu: int, machine: Path
+    ) -> None:
         self._worker = worker
+        self._machine = machine
         self._file = state_dir / "network" / "addresses.json"
         self._node_addresses = tuple(node_addresses)
         self._mtu = mtu
@@ -57,7 +60,7 @@ class KernelPodNetwork:
 
     async def attach(self, sandbox_id: str, netns: str, sysctls: Mapping[str, str] = NO_SYSCTLS) -> PodAddresses:
         """Wire the namespace at path `netns`, set `sysctls` there; the same sandbox gets the same addresses again. Raises
-        `NetworkFailure` when no address is free, the namespace is gone, or the kernel refuses."""
+        `NetworkFailure` when no address is free, the namespace is gone or not a pod's own, or the kernel refuses."""
         await self._ready.wait()
         items = tuple(Sysctl(path_of(name), value) for name, value in sysctls.items())
         return PodAddresses(await self._worker.run(self._attach, sandbox_id, netns, items))
@@ -96,6 +99,7 @@ class KernelPodNetwork:
         self._keep(addresses.configure(self._known, cidrs))
 
     def _attach(self, sandbox_id: str, netns: str, sysctls: tuple[Sysctl, ...]) -> tuple[str, ...]:
+        self._refuse_others(netns)
         try:
             ledger, given = addresses.allocate(self._known, sandbox_id)
             self._keep(ledger)
@@ -110,8 +114,15 @@ class KernelPodNetwork:
         except (Exhausted, KernelRefusal, OSError) as error:
             raise NetworkFailure(f"failed to set up network for sandbox {sandbox_id!r}: {error}") from error
 
+    def _refuse_others(self, netns: str) -> None:
+        """A sandbox that has not moved into a namespace of its own yet, or never will, is in the machine's or the node's:
+        wiring it would take their eth0 from them. (Another process' namespace is not always ours to look at.)"""
+        for other in ("/proc/thread-self/ns/net", "/proc/1/ns/net", self._machine):
+            if namespaces.same(netns, other):
+                raise NetworkFailure(f"failed to set up network: {netns} is no pod's namespace, but that of {other}")
+
     def _detach_leaving(self) -> None:
-        """All that have gathered while the worker was busy go together."""
+        """All that have gathered while the worker was busy go together, and with them what could not be detached before."""
         gathered = frozenset(self._leaving)
         if not gathered:
             return
@@ -137,9 +148,10 @@ class KernelPodNetwork:
         try:
             with Netlink() as kernel:
                 there = frozenset(_sandboxes_in(kernel).values())
-            self._detach((there | frozenset(self._known.holders)) - sandbox_ids)
         except (KernelRefusal, OSError) as error:
-            raise NetworkFailure(f"failed to tear down the network of earlier sandboxes: {error}") from error
+            raise NetworkFailure(f"failed to list the network of earlier sandboxes: {error}") from error
+        self._leaving |= (there | frozenset(self._known.holders)) - sandbox_ids
+        self._detach_leaving()
 
 
 def _apply_on_node(kernel: Netlink, wiring: Wiring, plan: Plan) -> None:

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from dataclasses import dataclass, field
 
-from agents.node.cgroups.pods import MakeCgroups
+from agents.node.agent_ports import Ports
 from agents.node.cgroups.shares import ClassShares
-from agents.node.checkpoints import Checkpoint, Checkpoints
+from agents.node.checkpoints import Checkpoint
 from agents.node.context import NodeContext
-from agents.node.fence_guard import Fence
 from agents.node.fenced_pods import FencedPods
-from agents.node.files import PodFiles
-from agents.node.handlers import Reach
 from agents.node.heartbeat import beat
 from agents.node.image_room import keep_room
 from agents.node.images import Images
 from agents.node.keeper import CheckpointKeeper
-from agents.node.machine import Machine, PressureReader
 from agents.node.memory import PodMemory
-from agents.node.network_port import NetworkFailure, PodNetwork
+from agents.node.network_port import NetworkFailure
 from agents.node.node_status import capacity
 from agents.node.objects import Reference, ReferencedObjects
 from agents.node.orphans import Orphans
-from agents.node.ports import Runtime, RuntimeInfo
+from agents.node.ports import RuntimeInfo
 from agents.node.registration import Registration
 from agents.node.resources import refuse
 from agents.node.runtime_watch import RuntimeWatch
@@ -41,16 +35,13 @@ from agents.node.touch import Touch, declared_unknown
 from agents.node.worker import PodWorker
 from agents.node.workers import Workers
 from mesh.bus.port import Bus
-from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
 from mesh.client.shared import SharedInformers
-from mesh.clock import Clock
 from mesh.config import AgentConfig
 from mesh.objects.kinds import NODES, PODS, SERVICES
 from mesh.objects.meta import Key, key_of, uid_of
 from mesh.objects.quantity import to_int
 from mesh.objects.types import Object
-from mesh.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -59,30 +50,6 @@ HEARTBEATS_MISSED = 3
 """After so many heartbeats without an answer the node is out of touch: before the leader declares it silent."""
 EVENTS_AT_ONCE = 2
 """Objects whose Events are being written at the same time: few, since all nodes write to the same servers."""
-
-
-@dataclass(slots=True)
-class Ports:
-    """Everything a node agent touches. `bus` None: nobody is told that we live (unit tests)."""
-
-    client: Client
-    bus: Bus | None
-    runtime: Runtime
-    network: PodNetwork
-    files: PodFiles
-    make_cgroups: MakeCgroups
-    checkpoints: Checkpoints
-    reach: Reach
-    machine: Machine
-    pressure: PressureReader
-    clock: Clock
-    rng: random.Random
-    fence: Fence | None = None
-    """None where no heartbeats are sent: then exclusive pods are not guarded."""
-    node_hosts: str = ""
-    node_resolv_conf: str = ""
-    turns: Turns = field(default_factory=Turns)
-    """For the passes of pod workers; nodes of one process share them."""
 
 
 class NodeAgent:
@@ -204,7 +171,7 @@ class NodeAgent:
         inventory = await self._watch.inventory()
         try:
             await self.ports.network.retain(inventory.sandbox_ids)
-        except NetworkFailure as error:  # what cannot be given back now, the next start will
+        except NetworkFailure as error:  # what cannot be given back now goes with the next sandbox
             log.warning("network.not_retained node=%s reason=%s", self.config.node, error)
         saved = self.ports.checkpoints.load()
         for checkpoint in saved.values():
@@ -281,7 +248,8 @@ class NodeAgent:
     async def _settle(self) -> None:
         """Once the API has been read: what it does not know of is removed, and nothing before that. Then now and then
         again: what could not be removed, and what came into being after its pod had gone."""
-        self._workers_changed()
+        if self._fenced is not None:
+            self._fenced.settle()
         present = {uid_of(pod) for pod in self._pods.list()}
         for uid, worker in list(self.workers.items()):
             if uid not in present:

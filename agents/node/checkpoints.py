@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import orjson
 
 from agents.node.objects import Reference
 from agents.node.observed import Verdict
+from mesh.durable import remove_drafts, write_private
 from mesh.objects.types import Json, Object
 
 log = logging.getLogger(__name__)
@@ -81,16 +81,19 @@ class MemoryCheckpoints:
 
 
 class DiskCheckpoints:
-    """Checkpoints as JSON files in `directory`, which is made when absent."""
+    """Checkpoints as JSON files in `directory`, which is made when absent; its only user."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._node = directory / "node"
-        self._node.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (directory, self._node):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+            remove_drafts(folder)
 
     async def save(self, uid: str, checkpoint: Checkpoint) -> None:
         """See `Checkpoints.save`. Waiting for the disk happens beside the event loop."""
-        await asyncio.to_thread(_write_durably, self._directory / f"{uid}.json", encode(checkpoint))
+        await asyncio.to_thread(write_private, self._directory / f"{uid}.json", encode(checkpoint))
 
     async def remove(self, uid: str) -> None:
         """See `Checkpoints.remove`."""
@@ -108,7 +111,7 @@ class DiskCheckpoints:
 
     async def save_node(self, name: str, value: Json) -> None:
         """See `Checkpoints.save_node`."""
-        await asyncio.to_thread(_write_durably, self._node / f"{name}.json", orjson.dumps(value))
+        await asyncio.to_thread(write_private, self._node / f"{name}.json", orjson.dumps(value))
 
     def load_node(self, name: str) -> Json:
         """See `Checkpoints.load_node`."""
@@ -140,19 +143,3 @@ def decode(data: bytes) -> Checkpoint:
     objects = {Reference(kind, namespace, name): obj for kind, namespace, name, obj in value["objects"]}
     verdict = Verdict(*value["verdict"]) if value["verdict"] else None
     return Checkpoint(value["pod"], objects, verdict)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename over, sync the directory: after a power cut it is the old file or the new one."""
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

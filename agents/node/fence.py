@@ -1,10 +1,12 @@
 """The fence: kills the containers of exclusive pods when the node has been out of touch for too long.
 
 Run as a process of its own (`python -m agents.node.fence DIRECTORY`), which outlives the agent: exclusive pods must end
-also when the agent is dead or stuck. It imports nothing but the standard library and `cgroups.kill`, so that it stays
-small. The agent writes two files into DIRECTORY: `answered` (CLOCK_BOOTTIME at which the last answered heartbeat was
-sent, and its boot) and `guarded` (JSON: fence seconds, and the cgroups to kill). When it has killed, the watchdog
-leaves a note for each pod it ended: an empty file `fenced/UID`, which stays until the agent is through with that pod.
+also when the agent is dead or stuck. It imports nothing but the standard library, `cgroups.kill` and `mesh.durable`, so
+that it stays small. The agent writes two files into DIRECTORY: `answered` (CLOCK_BOOTTIME at which the last answered
+heartbeat was sent, and its boot) and `guarded` (JSON: its boot, fence seconds, and the cgroups to kill). Neither is
+synced: what another boot of the machine has left says nothing, for all that ran then has ended. When it has killed, the
+watchdog leaves a note for each pod it ended: an empty file `fenced/UID`, which stays until the agent is through with
+that pod.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.node.cgroups.kill import CgroupKiller, Killer
+from mesh.durable import replace_unsynced
 
 LOOK_SECONDS = 0.2
 TIME = struct.Struct("<d36s")
@@ -34,6 +37,9 @@ class Guarded:
 
     seconds: float
     cgroups: dict[str, str]
+
+
+NOBODY = Guarded(0.0, {})
 
 
 def overdue(now: float, answered: float, guarded: Guarded) -> bool:
@@ -70,9 +76,7 @@ class FenceFiles:
             return False
 
     def _replace(self, name: str, data: bytes) -> None:
-        beside = self._directory / f"{name}.tmp"
-        beside.write_bytes(data)
-        beside.replace(self._directory / name)
+        replace_unsynced(self._directory / name, data)
 
     def watched(self) -> bool:
         """Whether a watchdog runs."""
@@ -111,15 +115,18 @@ class FenceFiles:
 
     def write_guarded(self, guarded: Guarded) -> None:
         """What to guard from now on."""
-        self._replace("guarded", json.dumps({"seconds": guarded.seconds, "cgroups": guarded.cgroups}).encode())
+        value = {"boot": self._boot.decode(), "seconds": guarded.seconds, "cgroups": guarded.cgroups}
+        self._replace("guarded", json.dumps(value).encode())
 
     def read_guarded(self) -> Guarded:
-        """What to guard; nothing when the agent has not said."""
+        """What to guard; nothing when the agent has not said since the machine started. Half a file is of another boot
+        too: a power cut has left it."""
         try:
             value = json.loads((self._directory / "guarded").read_bytes())
-        except FileNotFoundError:
-            return Guarded(0.0, {})
-        return Guarded(float(value["seconds"]), dict(value["cgroups"]))
+            said, guarded = value["boot"], Guarded(float(value["seconds"]), dict(value["cgroups"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return NOBODY
+        return guarded if said == self._boot.decode() else NOBODY
 
     def write_fenced(self, uids: Iterable[str]) -> None:
         """These pods have been ended by the fence. One note for each: two processes write and remove them."""

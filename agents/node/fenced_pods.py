@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from agents.node.cgroups.pods import PodCgroups
 from agents.node.fence import Guarded
@@ -13,6 +14,8 @@ from agents.node.worker import PodWorker
 from agents.node.workers import Workers
 from mesh.client.informer import Informer
 from mesh.objects.meta import uid_of
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 
@@ -26,13 +29,19 @@ class FencedPods:
         self._workers = workers
         self._cgroups = cgroups
         self._pods = pods
+        self._settled = False
+
+    def settle(self) -> None:
+        """Every pod that the API knows of has its worker: from now on the workers alone say whom to guard."""
+        self._settled = True
+        self.guard()
 
     def guard(self) -> None:
-        """Tell the fence which cgroups to end when the node is out of touch. Until the API has been heard it goes on
-        guarding what an earlier agent had it guard: we may not remember every pod that runs."""
+        """Tell the fence which cgroups to end when the node is out of touch. Until `settle` it goes on guarding what an
+        earlier agent had it guard: we may not remember every pod that runs."""
         pods = {uid: worker.pod for uid, worker in self._workers.items() if exclusive(worker.pod)}
         cgroups = {uid: self._cgroups.parent(uid, qos_class(pod)) for uid, pod in pods.items()}
-        if not self._pods.has_synced:
+        if not self._settled:
             cgroups = self._fence.guarded().cgroups | cgroups
         self._fence.guard(Guarded(self._seconds, cgroups))
 
@@ -50,5 +59,11 @@ class FencedPods:
                 if worker is not None:
                     worker.fenced()
                 elif self._pods.has_synced and all(uid_of(pod) != uid for pod in self._pods.list()):
-                    self._fence.forget(uid)
+                    self._forget(uid)
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _forget(self, uid: str) -> None:
+        try:
+            self._fence.forget(uid)
+        except OSError as error:  # the next look tries again
+            log.warning("fence.not_forgotten uid=%s reason=%s", uid, error)

@@ -28,9 +28,8 @@ async def keep_room(images: Images, pressure: PressureReader) -> None:
 
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        if used() < ABOVE:
-            continue
         try:
-            await images.collect(lambda: used() < UNTIL)
-        except RuntimeFailure as error:
+            if used() >= ABOVE:
+                await images.collect(lambda: used() < UNTIL)
+        except (RuntimeFailure, OSError) as error:
             log.warning("image.collection_failed reason=%s", error)

@@ -157,9 +157,12 @@ class Images:
 
     async def _fetch(self, reference: str, credentials: Mapping[str, str] | None) -> Image:
         async with self._slots:
+            before = {image.id for image in await self._runtime.images()}
             image = await self._runtime.pull(reference, credentials=credentials)
-        self._used[image.id] = self._clock.monotonic()
-        self._keeper.note(NAME, sorted(self._used))
+        if image.id not in before:  # else somebody's own, of which the registry had nothing newer
+            self._used[image.id] = self._clock.monotonic()
+            self._keeper.note(NAME, sorted(self._used))
+        self._note_use(image)
         return image
 
     def _note_use(self, image: Image) -> None:

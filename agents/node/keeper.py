@@ -20,7 +20,7 @@ RETRY_SECONDS = 2.0
 
 
 class CheckpointKeeper:
-    """Writes in the background, newest first; a pod's worker never waits for the disk."""
+    """Writes in the background, what has waited longest first; a pod's worker never waits for the disk."""
 
     def __init__(self, checkpoints: Checkpoints, objects: ReferencedObjects) -> None:
         self._checkpoints = checkpoints
@@ -67,10 +67,13 @@ class CheckpointKeeper:
             await self._bell.wait()
             self._bell.clear()
             while self._due:
-                key, write = self._due.popitem()
+                key = next(iter(self._due))
+                write = self._due.pop(key)
                 try:
                     await write()
                 except OSError:
                     log.exception("checkpoint.not_written of=%s", key)
                     self._due.setdefault(key, write)  # unless a newer one has come meanwhile
                     await asyncio.sleep(RETRY_SECONDS)
+                except TypeError:  # it is no JSON, and never will be
+                    log.exception("checkpoint.not_written of=%s", key)

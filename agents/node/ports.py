@@ -187,9 +187,10 @@ class RuntimeInfo:
 
     name: str
     version: str
-    cgroup_version: int
     cgroup_driver: str
-    root_dir: str
+
+
+UNSUPPORTED = "UnsupportedRuntime"
 
 
 class RuntimeFailure(CoveyError):
@@ -232,7 +233,7 @@ class Runtime(Protocol):
     """A container runtime on one node. Every method may raise `RuntimeFailure` or `RuntimeAway`."""
 
     async def info(self) -> RuntimeInfo:
-        """What it is."""
+        """What it is. One that cannot serve at all is a `RuntimeFailure` with the reason UNSUPPORTED."""
 
     async def create_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Create and start a sandbox without any network but loopback (unless host_network). Takes a warm one when

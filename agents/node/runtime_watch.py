@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agents.node.ports import ContainerStatus, Runtime, RuntimeAway, RuntimeFailure, RuntimeInfo, SandboxStatus
+from agents.node.ports import UNSUPPORTED, ContainerStatus, Runtime, RuntimeFailure, RuntimeInfo, SandboxStatus
 from agents.node.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,13 @@ class RuntimeWatch:
         self._bell = asyncio.Event()
 
     async def info(self) -> RuntimeInfo:
-        """What the runtime is; waits for one that is away."""
+        """What the runtime is; waits for one that is away or starting. Raises `RuntimeFailure` when it cannot serve."""
         while True:
             try:
                 return await self._runtime.info()
-            except RuntimeAway as error:
+            except RuntimeFailure as error:
+                if error.reason == UNSUPPORTED:
+                    raise
                 await self._pause(error)
 
     async def inventory(self) -> Inventory:

@@ -81,7 +81,7 @@ def _phase(
         if all(ended):
             return "Succeeded" if all(t["exitCode"] == 0 for t in ended if t) else "Failed"
     if phase in {"Succeeded", "Failed"} and observed.running:
-        return "Running" if any("running" in s["state"] or s["lastState"] for s in apps) else "Pending"
+        return "Running" if any(s.get("containerID") for s in apps) else "Pending"
     return phase
 
 

@@ -23,16 +23,21 @@ class Touch:
     def __init__(self, window: float) -> None:
         self._window = window
         self._last = float("-inf")
+        """When the newest heartbeat that was answered was sent."""
+        self._heard = float("-inf")
+        """When the last answer came."""
         self._since = float("-inf")
         self._returns: deque[float] = deque()
         self._held = False
 
     def answered(self, sent: float, now: float) -> bool:
         """A heartbeat that was sent then has been answered. Whether that brings the node back into touch."""
-        if now - self._last >= self._window:
-            if self._last > float("-inf"):
+        # Not since that was sent: where answers always take long, none of them is a return.
+        if now - self._heard >= self._window:
+            if self._heard > float("-inf"):
                 self._returns.append(now)
             self._since, self._held = now, False
+        self._heard = now
         self._last = max(self._last, sent)
         before, self._held = self._held, self.holds(now)
         return self._held and not before
@@ -42,7 +47,8 @@ class Touch:
         while self._returns and now - self._returns[0] > REMEMBERED:
             self._returns.popleft()
         often = len(self._returns)
-        wait = min(2.0 ** (often - 1), LONGEST_WAIT) if often > 1 else 0.0
+        # A power that is certainly longer than the longest wait will do: in minutes there can be thousands of returns.
+        wait = min(2.0 ** min(often - 1, 6), LONGEST_WAIT) if often > 1 else 0.0
         return now - self._last < self._window and now - self._since >= wait
 
 

@@ -16,7 +16,8 @@ from mesh.objects.types import Object
 DEFAULT_MODE = 0o644
 PROJECTING = ("configMap", "secret", "downwardAPI", "projected")
 IN_MEMORY = ("secret", "downwardAPI", "projected")
-"""Those that lie on a tmpfs, as with the kubelet: what is secret must not reach a disk."""
+"""Those that lie on a tmpfs, as with the kubelet. (What they are made of is on the disk all the same, for root alone:
+checkpoints.py keeps the Secrets that a pod refers to, so that it can be started with no broker in reach.)"""
 
 
 class VolumeError(ValueError):

@@ -21,6 +21,7 @@ class Workers(Mapping[str, PodWorker]):
     def __init__(self) -> None:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def __getitem__(self, uid: str) -> PodWorker:
         return self._workers[uid]
@@ -75,12 +76,15 @@ class Workers(Mapping[str, PodWorker]):
         asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._restart, worker)
 
     def _restart(self, worker: PodWorker) -> None:
+        if self._closed:
+            return
         if self._workers.get(worker.uid) is worker and self._tasks[worker.uid].done():
             self.start(worker)
             worker.ring_runtime()
 
     async def close(self) -> None:
-        """Stop working; containers go on."""
+        """Stop working, for good; containers go on."""
+        self._closed = True
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -170,11 +170,12 @@ def _probe(probe: Object) -> str:
     elif "tcpSocket" in probe:
         what = f"tcp-socket {probe['tcpSocket'].get('host', '')}:{probe['tcpSocket']['port']}"
     else:
-        what = f"grpc <pod>:{(probe.get('grpc') or {}).get('port', '')}"
+        grpc = probe.get("grpc") or {}
+        what = f"grpc <pod>:{grpc.get('port', '')} {grpc.get('service', '')}".rstrip()
     return (
         f"{what} delay={probe.get('initialDelaySeconds', 0)}s timeout={probe.get('timeoutSeconds', 1)}s "
-        f"period={probe.get('periodSeconds', 10)}s #success={probe.get('successThreshold', 1)} "
-        f"#failure={probe.get('failureThreshold', 3)}"
+        f"period={probe.get('periodSeconds', 10)}s successThreshold={probe.get('successThreshold', 1)} "
+        f"failureThreshold={probe.get('failureThreshold', 3)}"
     )
 
 

@@ -61,6 +61,8 @@ def _pod(page: Page, pod: Object, _related: Related, _now: datetime) -> None:
     if spec.get("initContainers"):
         common.containers(page, "Init Containers", spec["initContainers"], status.get("initContainerStatuses") or ())
     common.containers(page, "Containers", spec["containers"], status.get("containerStatuses") or ())
+    if debug := spec.get("ephemeralContainers"):
+        common.containers(page, "Ephemeral Containers", debug, status.get("ephemeralContainerStatuses") or ())
     common.conditions(page, pod, reasons=False)
     common.volumes(page, spec.get("volumes") or ())
     page.field("QoS Class", status.get("qosClass", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cli import options
 from cli.arguments import Target
+from cli.creating import DRY_RUNS, check_dry_run
 from cli.manifests import Manifest, read_manifests
 from cli.printing import check_format, print_objects, say, warn
 from cli.session import Session, run
@@ -24,8 +25,7 @@ def apply(
 ) -> None:
     """Apply manifests: covey apply -f web.yaml, covey apply -f folder/, cat web.yaml | covey apply -f -."""
     check_format(output)
-    if dry_run not in {"none", "client", "server"}:
-        raise Terminal(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".')
+    check_dry_run(dry_run)
     manifests = read_manifests(files, recursive=recursive)
 
     async def command(session: Session) -> None:
@@ -38,8 +38,7 @@ def apply(
             if output:
                 print_objects([result], output, [manifest.resource], single=True)
             else:
-                suffix = {"client": " (dry run)", "server": " (server dry run)"}.get(dry_run, "")
-                say(f"{Target(manifest.resource, manifest.name)} {done}{suffix}")
+                say(f"{Target(manifest.resource, manifest.name)} {done}{DRY_RUNS[dry_run]}")
 
     run(command, namespace)
 

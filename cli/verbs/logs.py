@@ -84,14 +84,7 @@ def logs(
             for each in found
             for name in (containers_of(each) if all_containers else [choose_container(each, container)])
         ]
-        if follow and len(logs) > most:
-            raise Terminal(f"you are attempting to follow {len(logs)} log streams, but maximum allowed concurrency is "
-                           f"{most}, use --max-log-requests to increase the limit")  # fmt: skip
-        if follow:
-            await asyncio.gather(*(log.show(follow=True, ignore_errors=ignore_errors) for log in logs))
-        else:
-            for log in logs:
-                await log.show(follow=False, ignore_errors=ignore_errors)
+        await _show(logs, follow=follow, most=most, ignore_errors=ignore_errors)
 
     run(command, namespace)
 
@@ -117,6 +110,18 @@ async def _pods(session: Session, word: str, selector: str, *, every: bool) -> l
         return found
     warn(f"Found {len(found)} pods, using {Target(PODS, name_of(found[0]))}")
     return found[:1]
+
+
+async def _show(logs: list[_Log], *, follow: bool, most: int, ignore_errors: bool) -> None:
+    """One after the other, or all at once as they grow."""
+    if not follow:
+        for log in logs:
+            await log.show(follow=False, ignore_errors=ignore_errors)
+        return
+    if len(logs) > most:
+        raise Terminal(f"you are attempting to follow {len(logs)} log streams, but maximum allowed concurrency is "
+                       f"{most}, use --max-log-requests to increase the limit")  # fmt: skip
+    await asyncio.gather(*(log.show(follow=True, ignore_errors=ignore_errors) for log in logs))
 
 
 class _Log:

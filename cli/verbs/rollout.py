@@ -15,6 +15,7 @@ import typer
 
 from cli import completion, options
 from cli.arguments import Target, one_target
+from cli.flags import Command
 from cli.printing import print_rows, say
 from cli.session import Session, run
 from mesh.errors import Terminal, Unavailable
@@ -33,7 +34,7 @@ app.callback()(options.before_the_verb)
 One = Annotated[list[str], typer.Argument(metavar="deployment/NAME", autocompletion=completion.deployments)]
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     words: One,
     namespace: options.Namespace = "",
@@ -108,7 +109,7 @@ def progress(deployment: Object) -> tuple[str, bool]:
     return f'deployment "{name}" successfully rolled out', True
 
 
-@app.command()
+@app.command(cls=Command)
 def history(
     words: One,
     namespace: options.Namespace = "",
@@ -130,7 +131,7 @@ def history(
     run(command, namespace)
 
 
-@app.command()
+@app.command(cls=Command)
 def undo(
     words: One,
     namespace: options.Namespace = "",
@@ -163,7 +164,7 @@ def undo(
     run(command, namespace)
 
 
-@app.command()
+@app.command(cls=Command)
 def restart(words: One, namespace: options.Namespace = "") -> None:
     """Replace all pods, one after the other, by new ones."""
 
@@ -180,13 +181,13 @@ def restart(words: One, namespace: options.Namespace = "") -> None:
     run(command, namespace)
 
 
-@app.command()
+@app.command(cls=Command)
 def pause(words: One, namespace: options.Namespace = "") -> None:
     """Hold a rollout where it is."""
     _set_paused(words, namespace, True)
 
 
-@app.command()
+@app.command(cls=Command)
 def resume(words: One, namespace: options.Namespace = "") -> None:
     """Go on with a paused rollout."""
     _set_paused(words, namespace, False)

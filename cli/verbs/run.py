@@ -56,11 +56,7 @@ def run_pod(
     check_format(output)
     check_dry_run(dry_run)
     _check(attach=attach, stdin=stdin, terminal=terminal, remove=remove, dry_run=dry_run, port=port, expose=expose)
-    container: Object = {"name": name, "image": image}
-    if arguments:
-        container["command" if command_given else "args"] = arguments
-    if environment:
-        container["env"] = [{"name": k, "value": v} for k, v in map(pair, environment)]
+    container: Object = {"name": name, "image": image} | _process(arguments, environment, whole=command_given)
     if port:
         container["ports"] = [{"containerPort": port}]
     if pull:
@@ -90,6 +86,14 @@ def run_pod(
                 await _removed(session, made)
 
     sys.exit(run(command, namespace))
+
+
+def _process(arguments: list[str], environment: list[str], *, whole: bool) -> Object:
+    """What the container runs, in place of what its image says (`whole`) or as arguments to it, and its environment."""
+    given: Object = {"command" if whole else "args": arguments} if arguments else {}
+    if environment:
+        given["env"] = [{"name": name, "value": value} for name, value in map(pair, environment)]
+    return given
 
 
 def _check(*, attach: bool, stdin: bool, terminal: bool, remove: bool, dry_run: str, port: int, expose: bool) -> None:

@@ -79,6 +79,9 @@ def admit_pod(pod: Object, defaults: PodDefaults) -> None:
     if _wants_token(spec, defaults.service_account):
         _mount_token(spec, f"kube-api-access-{defaults.suffix}")
     _set_priority(spec, name)
+    if runtime := spec.get("runtimeClassName"):
+        # There are none: RuntimeClasses are not served, and every container runs alike.
+        raise refusals.forbidden(PODS, name, f'pod rejected: RuntimeClass "{runtime}" not found')
     _tolerate_lost_nodes(spec, defaults.tolerance)
 
 

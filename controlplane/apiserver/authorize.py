@@ -60,6 +60,7 @@ _WRITE = frozenset({"create", "update", "patch", "delete"})
 
 _PROXY_RULES: dict[tuple[str, str], frozenset[str]] = {
     ("", "services"): _READ,
+    ("", "pods"): _READ,
     ("", "endpoints"): _READ,
     ("discovery.k8s.io", "endpointslices"): _READ,
     ("", "nodes"): _READ,

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netproxy.cluster import Cluster
-from netproxy.commands import run
+from netproxy.commands import LOCK_SECONDS, run
 from netproxy.iptables.script import cleanup_script, delta_scripts
 from netproxy.iptables.state import Contents, Observed, difference, parse
 from netproxy.model import Rules
 from netproxy.netfilter import NetfilterSocket
 from netproxy.plan import Changes
-
-_LOCK_SECONDS = "5"
-"""How long to wait for whoever else is changing iptables at the moment (legacy iptables has one lock for all)."""
 
 
 class IptablesBackend:
@@ -26,16 +23,16 @@ class IptablesBackend:
         self._cluster = cluster
         self._tool = tool
         self._contents = Contents(cluster)
-        self._netfilter = NetfilterSocket()
         self._through_nftables: bool | None = None
-        self._generation = -1
+        self._netfilter: NetfilterSocket | None = None
+        self._generation: int | None = None
         """nftables' generation if nobody but us has written since the last reading; each transaction adds one."""
 
     async def sync(self, rules: Rules) -> int:
         """Make the chains hold exactly `rules`, keeping what a predecessor left right."""
         wanted = Contents(self._cluster, rules)
         # Counted from before reading: a foreign transaction at any moment from here on shows as a difference.
-        self._generation = self._netfilter.generation()
+        self._generation = await self._asked_generation()
         delta = difference(await self._observe(), wanted)
         await self._restore(delta_scripts(delta))
         self._contents = wanted
@@ -50,8 +47,8 @@ class IptablesBackend:
     async def intact(self) -> bool:
         """Whether our chains and their hooks are as we left them. Where iptables writes to nftables, reads them only if
         some nftables transaction happened since."""
-        generation = self._netfilter.generation()
-        if generation == self._generation and await self._is_nft():
+        generation = await self._asked_generation()
+        if generation is not None and generation == self._generation:
             return True
         if difference(await self._observe(), self._contents).size:
             return False
@@ -66,7 +63,16 @@ class IptablesBackend:
 
     def close(self) -> None:
         """Close the netlink socket; the kernel keeps the rules."""
-        self._netfilter.close()
+        if self._netfilter is not None:
+            self._netfilter.close()
+
+    async def _asked_generation(self) -> int | None:
+        """The generation of nftables where iptables writes to it; None elsewhere: the kernel may know of no nftables."""
+        if not await self._is_nft():
+            return None
+        if self._netfilter is None:
+            self._netfilter = NetfilterSocket()
+        return self._netfilter.generation()
 
     async def _is_nft(self) -> bool:
         if self._through_nftables is None:
@@ -82,5 +88,6 @@ class IptablesBackend:
 
     async def _restore(self, scripts: Iterable[str]) -> None:
         for script in scripts:
-            await run(f"{self._tool}-restore", "--noflush", "-w", _LOCK_SECONDS, stdin=script)
-            self._generation += script.count("COMMIT\n")
+            await run(f"{self._tool}-restore", "--noflush", "-w", LOCK_SECONDS, stdin=script)
+            if self._generation is not None:
+                self._generation += script.count("COMMIT\n")

@@ -118,6 +118,32 @@ def test_a_folder_and_looking_around(space: Space, command: str) -> None:
 
 
 @COMMANDS
+def test_a_replica_set_and_a_deployment_with_the_same_labels(space: Space, command: str) -> None:
+    """As in Kubernetes: an orphan that a Deployment selects becomes its own. One with the same template, if it is the
+    older, is what the Deployment rolls out; else it is an old one without a revision, scaled to nothing."""
+    run = runner(space, command)
+    run("apply", "-f", str(FOLDER / "replicaset.yaml"))
+    space.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=3", "rs/nginx-replicaset", "--timeout=60s", within=90)
+    pods = run("get", "pods", "-o", "name")
+    run("apply", "-f", str(FOLDER / "deployment.yaml"))
+    assert "successfully rolled out" in run("rollout", "status", "deployment/nginx-deployment")
+    (adopted,) = space.get("rs")["items"]
+    assert adopted["metadata"]["ownerReferences"][0]["name"] == "nginx-deployment"
+    assert adopted["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+    assert "pod-template-hash" not in adopted["spec"]["template"]["metadata"]["labels"]
+    assert run("get", "pods", "-o", "name") == pods
+
+    run("delete", "deployment", "nginx-deployment", "--cascade=foreground", within=120)
+    run("apply", "-f", str(FOLDER / "deployment.yaml"))
+    assert "successfully rolled out" in run("rollout", "status", "deployment/nginx-deployment")
+    run("apply", "-f", str(FOLDER / "replicaset.yaml"))
+    await_(lambda: space.get("rs", "nginx-replicaset")["metadata"].get("ownerReferences"), what="the adoption")
+    await_(lambda: len(space.get("pods")["items"]) == 3 or None, what="the ReplicaSet to be scaled down")
+    labels = [each["metadata"]["labels"] for each in space.get("pods")["items"]]
+    assert all(each["pod-template-hash"] for each in labels)
+
+
+@COMMANDS
 def test_run_from_a_registry(space: Space, command: str, registry: str) -> None:
     run = runner(space, command)
     assert run("run", "nginx", "--image", f"{registry}/nginx") == "pod/nginx created\n"

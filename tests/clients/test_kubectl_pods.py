@@ -114,6 +114,22 @@ def test_port_forward(space: Space) -> None:
                     assert answer.read() == b"web\n"
 
 
+def test_a_host_port(space: Space) -> None:
+    space.apply(pod("published", SERVE, container="ports: [{containerPort: 8080, hostPort: 18481}]"))
+    address = space.running("published")["status"]["hostIP"]
+
+    def answer() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://{address}:18481/", timeout=5) as reply:
+                return bytes(reply.read())
+        except OSError:
+            return b""
+
+    assert await_(answer, what="the page on the node's address") == b"published\n"
+    space.kubectl("delete", "pod", "published", "--now")
+    await_(lambda: not answer(), what="the port to be closed")
+
+
 def test_run_and_wait_for_its_answer(space: Space) -> None:
     said = space.kubectl(
         "run", "one", "--image=covey/busybox:1", "--restart=Never", "-i", "--rm", "-q", "--", "echo", "hi"

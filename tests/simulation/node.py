@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agents.network.fake import FakePodNetwork
-from agents.node.agent import NodeAgent, Ports
+from agents.node.agent import NodeAgent
+from agents.node.agent_ports import Ports
 from agents.node.calls import NodeCalls
 from agents.node.cgroups.pods import NoCgroups
 from agents.node.checkpoints import MemoryCheckpoints

@@ -35,14 +35,14 @@ def unsettled(world: World) -> list[str]:
 
 
 def _deployments(world: World) -> Iterator[str]:
-    """Every Deployment has as many pods as it wants, all of its present template, available, on Ready nodes. A pod that
-    became ready while its node's clock was fast, and has to stay ready for a while, is available when that time comes, as
-    in Kubernetes: such a one need not be counted yet."""
+    """Every Deployment has as many pods as it wants, all of its present template, available, on Ready nodes. A pod that has
+    to stay ready for a while (`minReadySeconds`), and became ready while its node's clock was fast, is available when that
+    time comes, as in Kubernetes: such a one need not be counted yet."""
     now = MachineClock().now()
     for deployment in world.history.objects(DEPLOYMENTS):
         name, wanted, status = name_of(deployment), deployment["spec"]["replicas"], deployment.get("status") or {}
         counts = {k: status.get(k, 0) for k in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")}
-        early = sum(_ready_in_future(pod, name, now) for pod in world.history.objects(PODS))
+        early = _ready_in_future(world, deployment, now) if deployment["spec"].get("minReadySeconds") else 0
         available = counts.pop("availableReplicas")
         if set(counts.values()) != {wanted} or not wanted - early <= available <= wanted:
             counts["availableReplicas"] = available
@@ -53,9 +53,16 @@ def _deployments(world: World) -> Iterator[str]:
             yield f"Deployment {name} is still being deleted"
 
 
-def _ready_in_future(pod: Object, deployment: str, now: datetime) -> bool:
-    since = pods.ready_since(pod)
-    return name_of(pod).startswith(f"{deployment}-") and since is not None and since > now
+def _ready_in_future(world: World, deployment: Object, now: datetime) -> int:
+    """How many of a Deployment's pods say that they became ready at a time that is still to come."""
+    mine = {uid_of(r) for r in world.history.objects(REPLICASETS) if _owner(r) == uid_of(deployment)}
+    ready = [pods.ready_since(pod) for pod in world.history.objects(PODS) if _owner(pod) in mine]
+    return sum(since > now for since in ready if since is not None)
+
+
+def _owner(obj: Object) -> str:
+    owner = controller_of(obj)
+    return str(owner["uid"]) if owner is not None else ""
 
 
 def _left_over(world: World) -> Iterator[str]:

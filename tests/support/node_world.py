@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from agents.node.agent import NodeAgent, Ports
+from agents.node.agent import NodeAgent
+from agents.node.agent_ports import Ports
 from agents.node.cgroups.pods import MakeCgroups, NoCgroups
 from agents.node.checkpoints import Checkpoints, MemoryCheckpoints
 from agents.node.fence_guard import LoopFence

@@ -19,7 +19,7 @@ from cli.cluster import Cluster, NodeSpec, read_cluster, save_cluster
 from cli.layout import Layout
 from controlplane.apiserver import pki
 from mesh.bus.identities import load_identities, load_signer
-from mesh.durable import create_private, remove_drafts, update_private, write_private
+from mesh.durable import create_private, remove_drafts, replace_unsynced, update_private, write_private
 
 
 class Crash(BaseException):
@@ -103,6 +103,21 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
     remove_drafts(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".notes.txt", "key"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_unsynced(tmp_path / "claim", b"old")
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        replace_unsynced(tmp_path / "claim", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["claim"]
+    assert (tmp_path / "claim").read_bytes() == b"old"
 
 
 def crash_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:

@@ -38,7 +38,8 @@ class CgroupKiller:
     def kill(self, cgroup: str) -> bool:
         """See `Killer.kill`. Version 2 kills a whole tree by itself (cgroup.kill, Linux 5.14); otherwise it is frozen
         meanwhile, so that nothing forks away from the signals."""
-        directory = self._directory(path_of(cgroup))
+        relative = path_of(cgroup)
+        directory = self._directory(relative) if relative else None  # without a name: everything on this machine
         if directory is None or not any(_processes(directory)):
             return False
         whole = directory / "cgroup.kill"

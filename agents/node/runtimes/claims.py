@@ -7,10 +7,15 @@ containers that join carry the pod's UID and the sandbox's id as labels: they sa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+from mesh.durable import replace_unsynced
+
+log = logging.getLogger(__name__)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -26,32 +31,29 @@ class Claims:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def all(self) -> dict[str, Claim]:
-        """Every claim, by sandbox id."""
+    def sandboxes(self) -> set[str]:
+        """Ids of the sandboxes that are claimed."""
         if not self._directory.exists():
-            return {}
-        return {
-            file.name: msgspec.json.decode(file.read_bytes(), type=Claim)
-            for file in self._directory.iterdir()
-            if not file.name.endswith(".new")
-        }
+            return set()
+        return {file.name for file in self._directory.iterdir() if not file.name.startswith(".")}
 
     def get(self, sandbox_id: str) -> Claim | None:
-        """The claim on one sandbox."""
+        """The claim on one sandbox; None also for one that cannot be read, as a power cut may leave it."""
         try:
             return msgspec.json.decode((self._directory / sandbox_id).read_bytes(), type=Claim)
         except FileNotFoundError:
+            return None
+        except ValueError as error:
+            log.warning("claim.unreadable sandbox=%s reason=%s", sandbox_id, error)
             return None
 
     def put(self, sandbox_id: str, claim: Claim) -> None:
         """Claim a sandbox for good: a kill -9 before the rename leaves it unclaimed, after it claimed.
 
-        No fsync: a machine that loses power loses its sandboxes with it.
+        Not synced: a machine that loses power loses its sandboxes with it, and a pod's start would wait for the disk.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        temporary = self._directory / f"{sandbox_id}.new"
-        temporary.write_bytes(msgspec.json.encode(claim))
-        temporary.replace(self._directory / sandbox_id)
+        replace_unsynced(self._directory / sandbox_id, msgspec.json.encode(claim))
 
     def drop(self, sandbox_id: str) -> None:
         """Forget the claim on a sandbox that is gone; none is fine."""

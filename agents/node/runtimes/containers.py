@@ -26,6 +26,8 @@ class Containers:
         self._owner = owner
         self._entries = entries
         self._entries.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._left = {path.name for path in entries.iterdir()}
+        """Entry directories of an earlier agent's, until it is known which containers there are."""
         self._node = node
         self._ended: dict[str, ContainerStatus] = {}
         """Statuses of ended containers: they do not change any more, and asking for each costs a request."""
@@ -33,9 +35,9 @@ class Containers:
     async def clear_up(self) -> None:
         """Remove the entry directories that a crash has left."""
         existing = {entry["Names"][0].removeprefix("/") for entry in await self._list()}
-        for path in self._entries.iterdir():
-            if path.name not in existing:
-                EntryDirectory(path).remove()
+        for name in self._left - existing:
+            EntryDirectory(self._entries / name).remove()
+        self._left.clear()
 
     async def create(self, spec: ContainerSpec, image: translate.ImageConfig) -> str:
         """See `Runtime.create_container`; raises CreateContainerError."""
@@ -44,6 +46,7 @@ class Containers:
             raise RuntimeFailure("CreateContainerError", "Error response from daemon: No command specified")
         name = self._owner.container_name(spec)
         entry = EntryDirectory(self._entries / name)
+        self._left.discard(name)
         entry.prepare(spec.hostname)
         body = translate.container_body(self._owner, spec, image, str(entry.path), self._node)
         try:

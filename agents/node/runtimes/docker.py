@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agents.node.network_port import PodNetwork
 from agents.node.ports import (
+    UNSUPPORTED,
     ContainerSpec,
     ContainerStatus,
     Image,
@@ -73,7 +74,7 @@ class DockerRuntime:
         for option in info.get("SecurityOptions") or ():
             if option in {"name=rootless", "name=userns"}:
                 raise RuntimeFailure(
-                    "UnsupportedRuntime",
+                    UNSUPPORTED,
                     f"the Docker daemon at {self._engine.path} runs with {option.removeprefix('name=')}: Covey puts "
                     "network interfaces into containers' namespaces, and needs a daemon that runs as root without "
                     "userns-remap. Point docker_socket to such a daemon.",
@@ -81,18 +82,16 @@ class DockerRuntime:
         return RuntimeInfo(
             name="docker",
             version=str(version["Version"]),
-            cgroup_version=int(info.get("CgroupVersion") or 1),
             cgroup_driver=str(info.get("CgroupDriver") or "cgroupfs"),
-            root_dir=str(info.get("DockerRootDir") or ""),
         )
 
     async def keep_warm(self, network: PodNetwork, count: int) -> None:
         """Adopt the warm sandboxes that are there and keep `count` of them, wired by `network`, in the background.
 
-        To be called once, before the first container is created; it also clears up what a crash has left.
+        It also clears up what a crash has left. To be called again when it raises `RuntimeFailure` or `NetworkFailure`.
         """
-        await self._sandboxes.keep_warm(network, count)
         await self._containers.clear_up()
+        await self._sandboxes.keep_warm(network, count)
 
     # Sandboxes and containers.
 
@@ -139,14 +138,8 @@ class DockerRuntime:
         async with self._engine.stream("GET", "/events", params={"filters": json.dumps(filters)}) as content:
             yield RuntimeEvent("", "")
             async for line in content:
-                if not line.strip():
-                    continue
-                event = json.loads(line)
-                container_id, labels = event["Actor"]["ID"], event["Actor"]["Attributes"]
-                pod_uid = labels.get(POD_UID, "")
-                if labels.get(KIND) == KIND_SANDBOX:
-                    pod_uid = self._sandboxes.pod_of(container_id, labels)
-                yield RuntimeEvent(pod_uid, container_id)
+                if line.strip():
+                    yield self._event(line)
         raise RuntimeAway("RuntimeAway", "the Docker daemon ended its event stream")
 
     # Images.
@@ -228,6 +221,18 @@ class DockerRuntime:
         await self._engine.close()
 
     # Parts of the above.
+
+    def _event(self, line: bytes) -> RuntimeEvent:
+        """One line of the event stream. A daemon that is killed may leave half of one."""
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise RuntimeAway("RuntimeAway", f"the Docker daemon sent an event that is no JSON: {error}") from error
+        container_id, labels = event["Actor"]["ID"], event["Actor"]["Attributes"]
+        pod_uid = labels.get(POD_UID, "")
+        if labels.get(KIND) == KIND_SANDBOX:
+            pod_uid = self._sandboxes.pod_of(container_id, labels)
+        return RuntimeEvent(pod_uid, container_id)
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:

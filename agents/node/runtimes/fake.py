@@ -52,7 +52,7 @@ class FakeRuntime:
     async def info(self) -> RuntimeInfo:
         """See `Runtime.info`."""
         self._check()
-        return RuntimeInfo(name="fake", version="1", cgroup_version=2, cgroup_driver="cgroupfs", root_dir="/")
+        return RuntimeInfo(name="fake", version="1", cgroup_driver="cgroupfs")
 
     # Faults.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-from agents.node.ports import RuntimeFailure
+from agents.node.ports import UNSUPPORTED, RuntimeFailure
 from agents.node.runtimes.binaries import ARCHITECTURES, executable
 from agents.node.runtimes.engine import Engine, Refused, escaped
 
@@ -20,7 +20,7 @@ async def ensure_pause_image(engine: Engine, tag: str) -> None:
             raise
     machine = (await engine.request("GET", "/info"))["Architecture"]
     if machine not in ARCHITECTURES:
-        raise RuntimeFailure("UnsupportedRuntime", f"no pause program for the architecture {machine!r}")
+        raise RuntimeFailure(UNSUPPORTED, f"no pause program for the architecture {machine!r}")
     repository, _, version = tag.rpartition(":")
     await import_image(engine, repository, version, archive(executable("pause", ARCHITECTURES[machine])), "/pause")
 

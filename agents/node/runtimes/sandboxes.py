@@ -55,17 +55,17 @@ class Sandboxes:
 
     async def create(self, spec: SandboxSpec) -> SandboxStatus:
         """See `Runtime.create_sandbox`. The pod's own running sandbox, if there is one, is the answer."""
-        existing = await self._existing(spec.pod_uid)
+        existing = await self._existing(spec)
         status = existing or self._take(spec) or await self._create_cold(spec)
         self._of_pod[spec.pod_uid] = status.id
         return status
 
-    async def _existing(self, pod_uid: str) -> SandboxStatus | None:
+    async def _existing(self, spec: SandboxSpec) -> SandboxStatus | None:
         """The pod's running sandbox, if we know of one."""
-        sandbox_id = self._of_pod.get(pod_uid, "")
+        sandbox_id = self._of_pod.get(spec.pod_uid, "")
         inspected = await self._inspect(sandbox_id) if sandbox_id else None
         if inspected is not None and inspected["State"]["Status"] == "running":
-            return self._status(inspected)
+            return await self._ready(inspected, isolated=not spec.host_network)
         return None
 
     async def _create_cold(self, spec: SandboxSpec) -> SandboxStatus:
@@ -78,7 +78,7 @@ class Sandboxes:
                 raise refused.because("CreatePodSandboxError") from refused
             existing = await self._engine.request("GET", f"/containers/{name}/json")
             if existing["State"]["Status"] == "running":
-                return self._status(existing)
+                return await self._ready(existing, isolated=not spec.host_network)
             await self.remove(existing["Id"])  # left over from a crash, or ended
             sandbox_id = await self._create(name, body)
         return await self._start(sandbox_id, isolated=not spec.host_network)
@@ -115,7 +115,8 @@ class Sandboxes:
     # The pool of warm ones.
 
     async def keep_warm(self, network: PodNetwork, count: int) -> None:
-        """Take over the warm sandboxes that are there, and keep `count` of them from now on, in the background."""
+        """Take over the warm sandboxes that are there, and keep `count` of them from now on, in the background. May be
+        called again when it failed, with `RuntimeFailure` or `NetworkFailure`."""
         await self._adopt(network, count)
         self._keeper = asyncio.create_task(self._keep(network, count), name="warm sandboxes")
 
@@ -151,6 +152,7 @@ class Sandboxes:
 
     async def _adopt(self, network: PodNetwork, count: int) -> None:
         """Find the warm sandboxes of an earlier agent; remove dead ones, and claims on what is gone."""
+        self._warm.clear()  # those that were adopted before a failure are found again
         existing = await self.all()
         params: Parameters = {"all": 1, "filters": self._owner.filters(kind="container")}
         listed = await self._engine.request("GET", "/containers/json", params=params)
@@ -166,7 +168,7 @@ class Sandboxes:
                 self._warm.append(status)
             else:
                 await self._discard(network, status.id)
-        for sandbox_id in self._claims.all().keys() - {status.id for status in existing}:
+        for sandbox_id in self._claims.sandboxes() - {status.id for status in existing}:
             self._claims.drop(sandbox_id)
 
     async def _rewire(self, network: PodNetwork, status: SandboxStatus) -> bool:
@@ -188,12 +190,16 @@ class Sandboxes:
                     continue
                 try:
                     while self._dead:
-                        await self._discard(network, self._dead[-1])
-                        self._dead.pop()
+                        dead = self._dead[0]
+                        await self._discard(network, dead)
+                        self._dead.remove(dead)
                     if len(self._warm) < count:
                         await self._warm_up(network)
                 except (CoveyError, OSError) as error:
                     log.warning("warm sandbox failed: %s", error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                except Exception:  # a fault of ours; without warm ones every pod would start slowly
+                    log.exception("warm sandbox failed")
                     await asyncio.sleep(_RETRY_SECONDS)
             self._wanted.clear()
             await self._wanted.wait()
@@ -227,7 +233,7 @@ class Sandboxes:
         return str(answer["Id"])
 
     async def _start(self, sandbox_id: str, *, isolated: bool) -> SandboxStatus:
-        """Start it, and wait until it is in a namespace of its own: what is wired before would be wired to the machine."""
+        """Start it, and wait until it is `_ready`."""
         try:
             await self._engine.request("POST", f"/containers/{sandbox_id}/start")
         except Refused as refused:
@@ -235,9 +241,15 @@ class Sandboxes:
         inspected = await self._inspect(sandbox_id)
         if inspected is None:
             raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox_id} was removed while it started")
+        return await self._ready(inspected, isolated=isolated)
+
+    async def _ready(self, inspected: Json, *, isolated: bool) -> SandboxStatus:
+        """A running sandbox once it is in a namespace of its own: what is wired before would be wired to the machine. One
+        that does not get there is removed."""
         status = self._status(inspected)
-        if isolated:
-            await _isolated(status)
+        if isolated and not await _isolated(status):
+            await self.remove(status.id)
+            raise RuntimeFailure("CreatePodSandboxError", f"sandbox {status.id} got no network namespace of its own")
         return status
 
     async def _inspect(self, sandbox_id: str) -> Json:
@@ -263,13 +275,14 @@ class Sandboxes:
         return translate.sandbox_status(inspected, labels.get(POD_UID, ""), labels)
 
 
-async def _isolated(sandbox: SandboxStatus) -> None:
-    """Until the pause process has made its namespace: microseconds after its start."""
+async def _isolated(sandbox: SandboxStatus) -> bool:
+    """Whether the pause process has made its namespace: microseconds after its start. False when it ended or hangs."""
     for _ in range(round(_ISOLATION_SECONDS / _ISOLATION_LOOK_SECONDS)):
-        if _called(sandbox.pid) == ISOLATED:
-            return
+        name = _called(sandbox.pid)
+        if name in {ISOLATED, ""}:
+            return name == ISOLATED
         await asyncio.sleep(_ISOLATION_LOOK_SECONDS)
-    raise RuntimeFailure("CreatePodSandboxError", f"sandbox {sandbox.id} got no network namespace of its own")
+    return False
 
 
 def _called(pid: int) -> str:

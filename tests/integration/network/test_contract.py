@@ -9,6 +9,7 @@ from agents.network.machine import node_netns
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure
+from mesh.netns import machine_path
 from tests.support.netlab import namespace, raised
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -26,7 +27,11 @@ async def network(request, tmp_path):
     with raised(1) as topology:
         worker = Worker(str(node_netns(topology.cluster, "n1")))
         real = KernelPodNetwork(
-            worker, state_dir=tmp_path, node_addresses=[topology.nodes[0].address], mtu=topology.mtu
+            worker,
+            state_dir=tmp_path,
+            node_addresses=[topology.nodes[0].address],
+            mtu=topology.mtu,
+            machine=machine_path(topology.cluster),
         )
         await real.start()
         await real.configure([CIDR])

@@ -70,6 +70,21 @@ def test_somebodys_copy_of_run_stands_in_nobodys_way(tmp_path: Path):
     assert not machine_path(topology.cluster).parent.exists()
 
 
+def test_the_last_cluster_takes_the_folder_of_all_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "covey"
+    monkeypatch.setattr(netns, "machine_path", lambda cluster: folder / cluster / "machine.netns")
+    clusters = unique("one"), unique("other")
+    try:
+        for cluster in clusters:
+            machine._bind_machine_namespace(cluster)
+        machine._unbind_machine_namespace(clusters[0])
+        assert [path.name for path in folder.iterdir()] == [clusters[1]]
+    finally:
+        for cluster in clusters:
+            machine._unbind_machine_namespace(cluster)
+    assert not folder.exists()
+
+
 def test_a_file_that_only_looks_like_a_namespace_is_replaced():
     with raised(1) as topology:
         path = node_netns(topology.cluster, "n1")

@@ -11,6 +11,7 @@ import pytest
 
 from agents.network import ledger_file, names
 from agents.network.machine import node_netns, raise_nodes
+from agents.network.netlink import Netlink
 from agents.network.podnetwork import KernelPodNetwork
 from agents.network.worker import Worker
 from agents.node.network_port import NetworkFailure
@@ -27,10 +28,10 @@ def node():
 
 
 @asynccontextmanager
-async def network(node, state: Path, cidr: str = "10.250.7.0/24"):
+async def network(node, state: Path, cidr: str = "10.250.7.0/24", machine: Path = Path("/run/nowhere")):
     worker = Worker(str(node[1]))
     try:
-        pods = KernelPodNetwork(worker, state_dir=state, node_addresses=[node[0]], mtu=1500)
+        pods = KernelPodNetwork(worker, state_dir=state, node_addresses=[node[0]], mtu=1500, machine=machine)
         await pods.start()
         if cidr:
             await pods.configure([cidr])
@@ -163,6 +164,19 @@ async def test_failures_are_told_and_retried(node, tmp_path):
                 await pods.attach(unique("s"), str(other))
 
 
+@pytest.mark.parametrize("whose", ["the node's", "the machine's"])
+async def test_a_namespace_that_is_no_pods_is_not_wired(node, tmp_path, whose):
+    """That of a sandbox which has not moved into one of its own yet."""
+    with namespace() as machine, namespace() as pod:
+        path = node[1] if whose == "the node's" else machine
+        before = sh("ip -o link; ip route", path)
+        async with network(node, tmp_path, cidr="10.250.7.0/30", machine=machine) as pods:
+            with pytest.raises(NetworkFailure, match="no pod's namespace"):
+                await pods.attach(unique("s"), str(path))
+            assert sh("ip -o link; ip route", path) == before
+            await pods.attach(unique("s"), str(pod))  # the only address is still free
+
+
 async def test_a_pod_cannot_take_anothers_address(node, tmp_path):
     with namespace() as one, namespace() as two:
         async with network(node, tmp_path) as pods:
@@ -229,3 +243,24 @@ async def test_addresses_are_given_back_on_a_full_disk(node, tmp_path, monkeypat
             newest = unique("s")
             await pods.attach(newest, str(three))
             assert ledger_file.load(tmp_path / "network" / "addresses.json").holders.keys() == {newest}
+
+
+async def test_what_could_not_be_given_back_goes_with_the_next_sandbox(node, tmp_path, monkeypatch):
+    gone, ending = unique("s"), unique("s")
+
+    def busy(*_):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    with namespace() as one, namespace() as two:
+        async with network(node, tmp_path) as pods:
+            await pods.attach(gone, str(one))
+            await pods.attach(ending, str(two))
+        async with network(node, tmp_path, cidr="") as pods:
+            with monkeypatch.context() as broken:
+                broken.setattr(Netlink, "remove_links", busy)
+                with pytest.raises(NetworkFailure, match=gone):
+                    await pods.retain(frozenset({ending}))
+            await pods.detach(ending)
+        links = sh("ip link", node[1])
+        assert names.pod_link(gone) not in links
+        assert names.pod_link(ending) not in links

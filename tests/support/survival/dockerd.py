@@ -68,13 +68,26 @@ class OwnDocker:
 
     def end(self) -> None:
         """End both. All containers are gone before."""
-        for process in (self._daemon, self._containerd):
-            if process is not None:
-                process.terminate()
-                process.wait(30)
+        try:
+            for process in (self._daemon, self._containerd):
+                if process is not None:
+                    _end(process)
+        finally:
+            self._unmount()
+
+    def _unmount(self) -> None:
         points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for point in sorted((p for p in points if p.startswith(f"{self._home}/")), key=len, reverse=True):
             subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

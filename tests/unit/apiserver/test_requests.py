@@ -260,6 +260,19 @@ async def test_admission_completes_pods(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("priorityClassName", "no PriorityClass with name nope was found"),
+        ("runtimeClassName", 'pod rejected: RuntimeClass "nope" not found'),
+    ],
+)
+async def test_admission_refuses_classes_that_do_not_exist(tmp_path: Path, field: str, why: str) -> None:
+    async with running(tmp_path) as api:
+        refused = await api.refused("POST", PODS, pod("y", **{field: "nope"}))
+        assert refused == (403, "Forbidden", f'pods "y" is forbidden: {why}')
+
+
 async def test_scale(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         await api.ok("POST", DEPLOYMENTS, deployment("x", 2))

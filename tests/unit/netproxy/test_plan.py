@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mesh.objects.meta import Key
 from netproxy.cluster import Cluster
 from netproxy.endpoints import Backend
-from netproxy.flows import Where, affected, entries_of, stale_entries
+from netproxy.flows import Entry, Where, affected, entries_of, stale_entries
 from netproxy.iptables import state as iptables
 from netproxy.model import Frontend, Masquerade, Refusal, Rule
 from netproxy.nftables import state as nftables
@@ -175,6 +175,19 @@ FLOWS = entries_of(
         ("10.64.0.9", "10.96.0.78", 53, "10.96.0.78", 53),  # to a Service that never was
     )
 )
+
+
+@pytest.mark.parametrize("asked", ["", "packets=3 bytes=180 "])
+@pytest.mark.parametrize("answered", ["", "packets=0 bytes=0 "])
+@pytest.mark.parametrize("unreplied", ["", "[UNREPLIED] "])
+def test_a_flow_is_read_whether_or_not_the_kernel_counts_its_packets(asked: str, unreplied: str, answered: str) -> None:
+    line = (
+        f"udp      17 21 src=10.64.0.9 dst=10.96.0.21 sport=4000 dport=53 {asked}{unreplied}"
+        f"src=10.64.0.2 dst=10.64.0.9 sport=8080 dport=4000 {answered}mark=0 use=1"
+    )
+    assert entries_of([line]) == {Entry("10.96.0.21", 53, "10.64.0.2", 8080)}
+
+
 WHERE = Where(["192.0.2.1"], ["10.96.0.0/16"])
 NODE_DNS = Frontend("0.0.0.0", "udp", 30053)
 

@@ -13,6 +13,7 @@ from mesh.objects.labels import Selector
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
 from netproxy.backend import KernelRefused
+from netproxy.hostports import owner_of
 from netproxy.model import Frontend, NodeView, Rules
 from netproxy.plan import Changes
 from netproxy.proxier import Proxier
@@ -87,9 +88,12 @@ class Flows:
 class Guard:
     def __init__(self) -> None:
         self.ensured = 0
+        self.refuse = False
 
     async def ensure(self) -> None:
         self.ensured += 1
+        if self.refuse:
+            raise KernelRefused("the lock is held")
 
 
 class Setting:
@@ -97,10 +101,12 @@ class Setting:
         names = [f"s{i}" for i in range(count)]
         self.services = Held(*(service(n, address=f"10.96.0.{i}", protocol="UDP") for i, n in enumerate(names)))
         self.slices = Held(*(slice_of(n, [endpoint("10.64.0.2")], protocol="UDP") for n in names))
+        self.pods = Held()
         self.journal, self.flows, self.guard, self.clock = Journal(), Flows(), Guard(), ManualClock()
         self.proxier = Proxier(
             services=self.services,
             slices=self.slices,
+            pods=self.pods,
             backend=self.journal,
             flows=self.flows,
             guard=self.guard,
@@ -199,6 +205,21 @@ async def test_foreign_changes_are_found_while_services_change_all_the_time() ->
         assert setting.journal.calls.count("sync 3") == 2
 
 
+async def test_a_guard_that_refuses_is_tried_again_in_its_own_time() -> None:
+    """And leaves the rules alone."""
+    setting = Setting()
+    setting.guard.refuse = True
+    setting.journal.look = lambda: setting.clock.advance(1.0)
+    with setting.running():
+        await asyncio.sleep(0.1)
+        assert (setting.journal.calls, setting.guard.ensured) == (["sync 3"], 1)
+        await asyncio.sleep(1250)
+        assert 20 < setting.journal.looks <= 30
+        assert setting.journal.calls == ["sync 3"]
+        assert setting.guard.ensured == 3
+        assert setting.proxier.statistics.refusals == 0
+
+
 async def test_looking_takes_a_small_share_of_the_time() -> None:
     setting = Setting()
     setting.journal.look = lambda: setting.clock.advance(3.0)
@@ -218,3 +239,31 @@ async def test_a_new_zone_concerns_every_service() -> None:
         setting.proxier.set_node(NodeView("node", zone="east"))
         await asyncio.sleep(0.1)
         assert setting.journal.calls == ["sync 3", "apply 3"]
+
+
+async def test_a_pods_host_port_is_a_rule_as_long_as_the_pod_is_there() -> None:
+    setting = Setting(0)
+    pod: Object = {
+        "metadata": {"namespace": "default", "name": "p"},
+        "spec": {"nodeName": "node", "containers": [{"ports": [{"containerPort": 80, "hostPort": 8080}]}]},
+        "status": {"podIPs": [{"ip": "10.64.0.9"}]},
+    }
+    owner = owner_of(pod)
+    assert owner is not None
+    with setting.running():
+        await asyncio.sleep(1)
+        setting.pods.objects[key_of(pod)] = pod
+        setting.proxier.wake(owner)
+        await asyncio.sleep(1)
+        assert [f.port for f in setting.proxier.table.rules] == [8080]
+        setting.proxier.set_node(NodeView("other"))
+        await asyncio.sleep(1)
+        assert setting.proxier.table.rules == {}
+        setting.proxier.set_node(NodeView("node"))
+        await asyncio.sleep(1)
+        assert len(setting.proxier.table.rules) == 1
+        del setting.pods.objects[key_of(pod)]
+        setting.proxier.wake(owner)
+        await asyncio.sleep(1)
+        assert setting.proxier.table.rules == {}
+    assert setting.journal.calls == ["sync 0", "apply 1", "apply 1", "apply 1", "apply 1"]

@@ -8,14 +8,19 @@ import errno
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import pytest
 
+from agents.main import begin_warming
 from agents.node.checkpoints import Checkpoint, DiskCheckpoints, MemoryCheckpoints
 from agents.node.files_memory import MemoryFiles
+from agents.node.keeper import CheckpointKeeper
 from agents.node.network_port import NetworkFailure
-from agents.node.ports import ContainerStatus, SandboxSpec, State
+from agents.node.objects import ReferencedObjects
+from agents.node.ports import ContainerStatus, RuntimeAway, SandboxSpec, State
+from agents.node.runtimes.docker import DockerRuntime
 from agents.node.runtimes.fake import FakeRuntime
 from agents.node.runtimes.fake_policy import Behaviour, Policy
 from agents.node.termination_message import last_words
@@ -210,6 +215,53 @@ def newest(world: NodeWorld) -> Any:
     return list(world.runtime._containers.values())[-1]
 
 
+class Stubborn(MemoryCheckpoints):
+    """A disk that refuses one name for ever."""
+
+    async def save_node(self, name: str, value: Any) -> None:
+        if name == "refused":
+            raise OSError(errno.EIO, "Input/output error")
+        if name == "no JSON":
+            orjson.dumps(value)
+        await super().save_node(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("refused", 1), ("no JSON", object())])
+async def test_what_cannot_be_written_keeps_nothing_else_from_the_disk(name: str, value: object) -> None:
+    disk = Stubborn()
+    keeper = CheckpointKeeper(disk, cast("ReferencedObjects", None))
+    keeper.note("first", 0)
+    keeper.note(name, value)
+    running = asyncio.create_task(keeper.run())
+    for number in range(1, 20):
+        keeper.note(f"later {number}", number)
+        await asyncio.sleep(1)
+    assert not running.done()
+    running.cancel()
+    assert disk.load_node("first") == 0
+    assert disk.load_node("later 10") == 10
+
+
+def modes_below(directory: Path) -> dict[str, int]:
+    return {str(path.relative_to(directory)): path.stat().st_mode & 0o777 for path in directory.rglob("*")}
+
+
+async def test_secrets_on_disk_are_for_their_owner_alone(tmp_path: Path) -> None:
+    old = tmp_path / "checkpoints/node"
+    old.mkdir(parents=True)
+    old.parent.chmod(0o755)
+    (old / ".images.json.0123abcd").touch()  # a writer was killed
+    disk = DiskCheckpoints(tmp_path / "checkpoints")
+    await disk.save("u", Checkpoint(make_pod()))
+    await disk.save_node("images", [])
+    assert modes_below(tmp_path) == {
+        "checkpoints": 0o700,
+        "checkpoints/u.json": 0o600,
+        "checkpoints/node": 0o700,
+        "checkpoints/node/images.json": 0o600,
+    }
+
+
 async def test_what_a_node_keeps_on_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     disk = DiskCheckpoints(tmp_path / "checkpoints")
     assert disk.load_node("images") is None
@@ -221,3 +273,21 @@ async def test_what_a_node_keeps_on_disk(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "checkpoints/node/images.json").write_text("half of")
     assert again.load_node("images") is None
     assert "checkpoint.unreadable file=images.json" in caplog.text
+
+
+class Late:
+    """A runtime that is away when it is told to keep sandboxes warm, and later is not."""
+
+    def __init__(self) -> None:
+        self.answers: list[Exception | None] = [RuntimeAway("RuntimeAway", "Is it running?"), OSError("full"), None]
+
+    async def keep_warm(self, network: Addresses, count: int) -> None:
+        if (failure := self.answers.pop(0)) is not None:
+            raise failure
+
+
+async def test_a_daemon_that_is_away_does_not_end_the_agent_when_warm_sandboxes_are_to_be_made() -> None:
+    late = Late()
+    async with asyncio.timeout(60):
+        await begin_warming(cast("DockerRuntime", late), Addresses(), NodeWorld().config)
+    assert late.answers == []

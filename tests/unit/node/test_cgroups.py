@@ -159,7 +159,7 @@ def machine(root: Path, version: int, driver: str = "cgroupfs") -> KernelCgroups
         for controller in ("cpu,cpuacct", "memory", "pids", "freezer"):
             (root / controller).mkdir()
         (root / "cpu").symlink_to("cpu,cpuacct")
-    return KernelCgroups("c", "n", RuntimeInfo("docker", "1", version, driver, "/"), root)
+    return KernelCgroups("c", "n", RuntimeInfo("docker", "1", driver), root)
 
 
 def clear(tree: Path) -> None:
@@ -199,7 +199,7 @@ async def test_version_2(tmp_path: Path) -> None:
     assert not (pod / "cgroup.subtree_control").exists(), (
         "a cgroup's own processes and controllers below exclude another"
     )
-    await KernelCgroups("c", "other", RuntimeInfo("docker", "1", 2, "cgroupfs", "/"), tmp_path).ensure(
+    await KernelCgroups("c", "other", RuntimeInfo("docker", "1", "cgroupfs"), tmp_path).ensure(
         "u", "Guaranteed", LIMITS
     )
     clear(tmp_path)
@@ -280,6 +280,16 @@ async def test_a_systemd_that_starts_nothing(tmp_path: Path, systemd: PlayedSyst
     systemd.deaf = True
     with pytest.raises(OSError, match=r"covey-c-n-kubepods\.slice has not started after 10 s"):
         await machine(tmp_path, 2, "systemd").ensure(UID, "Guaranteed", LIMITS)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_root_is_nobodys_to_kill(version: int, tmp_path: Path) -> None:
+    machine(tmp_path, version, "cgroupfs")
+    root = tmp_path if version == 2 else tmp_path / "freezer"
+    root.mkdir(exist_ok=True)
+    (root / "cgroup.procs").write_text(f"{NOBODY}\n")
+    for name in ("", "/"):
+        assert not CgroupKiller(tmp_path).kill(name)
 
 
 @pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])

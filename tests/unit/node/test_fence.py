@@ -7,16 +7,21 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from agents.node.cgroups.pods import NoCgroups
 from agents.node.checkpoints import Checkpoint, MemoryCheckpoints
 from agents.node.fence import NEVER, FenceFiles, Guarded, next_look, overdue
 from agents.node.fence_guard import LoopFence
+from agents.node.fenced_pods import FencedPods
 from agents.node.ports import State
+from agents.node.workers import Workers
+from mesh.client.informer import Informer
 from mesh.objects.meta import name_of, uid_of
 from mesh.objects.types import Object
-from tests.support.node_world import NodeWorld, make_pod
+from tests.support.node_world import LoopClock, NodeWorld, make_pod
 
 PODS = Guarded(8.0, {"u": "/covey/c-n/podu"})
 
@@ -58,6 +63,22 @@ def test_a_heartbeat_of_an_earlier_boot_does_not_count(tmp_path: Path) -> None:
     files.write_answered(12.5)
     files._boot = b"0" * 36
     assert files.read_answered() == NEVER
+
+
+@pytest.mark.parametrize("left", [b"", b'{"boot": "', b'{"seconds": 8.0, "cgroups": {}}', b"[]"])
+def test_what_a_power_cut_left_guards_nobody(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "guarded").write_bytes(left)
+    files = FenceFiles(tmp_path)
+    assert files.read_guarded().cgroups == {}
+    files.write_guarded(PODS)
+    assert files.read_guarded() == PODS
+
+
+def test_what_an_earlier_boot_guarded_has_ended(tmp_path: Path) -> None:
+    files = FenceFiles(tmp_path)
+    files.write_guarded(PODS)
+    files._boot = b"0" * 36
+    assert files.read_guarded().cgroups == {}
 
 
 def test_the_watchdog_notices_that_its_directory_is_gone(tmp_path: Path) -> None:
@@ -173,3 +194,51 @@ async def test_a_pod_that_the_agent_does_not_remember_is_fenced_all_the_same() -
     finally:
         await world.stop()
         watching.cancel()
+
+
+class Heard:
+    """An informer that has read the API, in which there is no pod."""
+
+    has_synced = True
+
+    def list(self) -> list[Object]:
+        return []
+
+
+class Stubborn(LoopFence):
+    """A fence whose notes cannot be removed at first."""
+
+    refusals = 2
+
+    def forget(self, uid: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().forget(uid)
+
+
+def fenced_pods(fence: LoopFence) -> FencedPods:
+    return FencedPods(fence, 8.0, Workers(), NoCgroups(), cast("Informer", Heard()))
+
+
+@pytest.mark.looptime
+async def test_what_an_earlier_agent_guarded_is_guarded_until_every_pod_has_its_worker() -> None:
+    """The informer may have heard of all pods before any of them has."""
+    fence = LoopFence(LoopClock(), 8.0, frozenset)
+    fence.guard(PODS)
+    pods = fenced_pods(fence)
+    pods.guard()
+    assert fence.guarded() == PODS
+    pods.settle()
+    assert fence.guarded().cgroups == {}
+
+
+@pytest.mark.looptime
+async def test_a_note_that_cannot_be_removed_is_tried_again() -> None:
+    fence = Stubborn(LoopClock(), 8.0, frozenset)
+    fence._fenced.add("u")
+    running = asyncio.create_task(fenced_pods(fence).run())
+    await asyncio.sleep(5)
+    assert not running.done()
+    running.cancel()
+    assert fence.fenced() == frozenset()

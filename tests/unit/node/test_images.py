@@ -89,6 +89,16 @@ async def test_images_of_an_earlier_agent_are_collected_and_no_others() -> None:
     assert disk.load_node("images") == []
 
 
+@pytest.mark.looptime
+async def test_an_image_of_the_users_that_was_asked_for_again_is_not_collected() -> None:
+    runtime = FakeRuntime(LoopClock())
+    await runtime.pull(str(APP["image"]))
+    images, _ = images_on(runtime)
+    assert isinstance(await images.ensure(APP, "p", [], lambda *_: None), Image)
+    await images.collect(lambda: False)
+    assert len(await runtime.images()) == 1
+
+
 @pytest.mark.parametrize(
     ("reference", "digests", "shown"),
     [

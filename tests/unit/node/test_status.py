@@ -211,3 +211,11 @@ def test_an_ephemeral_container_is_shown_and_counts_for_nothing(others: tuple[ob
 def test_a_container_has_a_restart_policy_of_its_own(policy: str, own: str, code: int, phase: str) -> None:
     pod = a_pod(restartPolicy=policy, containers=[{"name": "a", "image": "web:1", "restartPolicy": own}])
     assert pod_status(pod, seen(made(state=State.EXITED, code=code)), T0, HOST)["phase"] == phase
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_pod_runs_until_its_sidecars_have_ended(code: int) -> None:
+    sidecar = {"name": "s", "image": "web:1", "restartPolicy": "Always"}
+    pod = a_pod(restartPolicy="Never", initContainers=[sidecar])
+    ended = made(state=State.EXITED, code=code)
+    assert pod_status(pod, seen(made("s"), ended), T0, HOST)["phase"] == "Running"

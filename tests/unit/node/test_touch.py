@@ -44,6 +44,30 @@ def test_an_answer_is_good_for_a_window(window: float) -> None:
     assert not touch.holds(10 + window)
 
 
+def test_any_number_of_returns_can_be_counted() -> None:
+    touch = Touch(0.1)
+    for number in range(3000):
+        touch.answered(0.1 * number, 0.1 * number)
+    assert not touch.holds(300)
+
+
+def test_answers_that_always_take_long_are_no_returns() -> None:
+    """Sent every half second, and answered a little before the window has passed."""
+    touch = Touch(WINDOW)
+    for number in range(20):
+        touch.answered(0.5 * number, 0.5 * number + 1.4)
+    assert touch.holds(0.5 * 19 + 1.45)
+
+
+def test_many_answers_that_come_at_once_after_a_break_are_one_return() -> None:
+    touch = Touch(WINDOW)
+    touch.answered(10, 10)
+    for number in range(20):
+        touch.answered(10 + 0.5 * number, 30)
+    assert not touch.holds(30)
+    assert touch.answered(30, 30.1)
+
+
 def ready(obj: Object) -> str:
     """The status of an object's Ready condition, "" while it has none."""
     return {c["type"]: str(c["status"]) for c in obj.get("status", {}).get("conditions", [])}.get("Ready", "")
