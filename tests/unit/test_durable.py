@@ -82,6 +82,21 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "key").read_bytes() == b"old"
 
 
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_unsynced(tmp_path / "claim", b"old")
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        replace_unsynced(tmp_path / "claim", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["claim"]
+    assert (tmp_path / "claim").read_bytes() == b"old"
+
+
 def test_the_owner_is_set_on_the_draft_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its name it could be another file by then, in a directory of the user's."""
     given: list[tuple[int, int]] = []
@@ -99,25 +114,11 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     script += "d.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); d.write_private(Path('key'), b'half')"
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=False, timeout=60)
+    (tmp_path / ".claim.new").write_text("of replace_unsynced")
     (tmp_path / ".notes.txt").write_text("a user's own")
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     remove_drafts(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".notes.txt", "key"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_unsynced(tmp_path / "claim", b"old")
-
-    def full(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        replace_unsynced(tmp_path / "claim", b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["claim"]
-    assert (tmp_path / "claim").read_bytes() == b"old"
 
 
 def crash_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
