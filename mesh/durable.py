@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
+_DRAFT = re.compile(r"\..+\.(new|[0-9a-f]{8})")
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -58,10 +58,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_drafts(directory: Path) -> None:
-    """Delete what writers that were killed have left in the directory; nobody may be writing there."""
-    for file in directory.glob(".*.????????"):
+    """Remove what writers that were killed have left. Only where nobody writes at the moment."""
+    for file in directory.glob(".*"):
         if _DRAFT.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+            file.unlink()
 
 
 @contextlib.contextmanager

@@ -14,12 +14,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from mesh.bus.identities import Signer
-from mesh.bus.natspy import Client, Msg, errors
-from mesh.bus.natspy import Subscription as NatsSubscription
+from mesh.bus.natspy import Msg, errors
 from mesh.bus.port import Silence
 from mesh.bus.replies import Replies
 from mesh.bus.subjects import inbox_prefix
-from mesh.bus.tcp import SocketTransport
+from mesh.bus.subscribed import BrokerClient, Subscribed
 from mesh.errors import Forbidden, Unavailable
 
 log = logging.getLogger("covey.bus")
@@ -30,65 +29,10 @@ PING_INTERVAL = 2
 """Seconds between pings; the third unanswered one ends the connection."""
 RETRY = (0.1, 0.6)
 """Bounds in seconds of the random wait before another attempt."""
-_ROUND_TRIP = 30
 REFUSED_AT_MOST = 256
 """Refused subjects that are remembered. Whoever is asked to answer on subjects that others name may meet many; of one that
 was forgotten the broker is asked again."""
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
-
-
-class _Client(Client):
-    """nats-py's client over our socket, which ends in bounded time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.socket = SocketTransport()
-        self._transport = self.socket
-
-    async def round_trip(self) -> None:
-        """Return when the server has answered everything sent so far. (A ping overtakes what is not yet flushed.)"""
-        await self._flush_pending(force_flush=True)
-        await self.flush(timeout=_ROUND_TRIP)
-
-
-class Subscribed:
-    """A subscription that outlives connections. `handler` is called with each message, in order."""
-
-    def __init__(self, connection: Connection, subject: str, queue: str, handler: Callable[[Msg], None]) -> None:
-        self.subject = subject
-        self.queue = queue
-        self.refused = False
-        self._connection = connection
-        self._handler: Callable[[Msg], None] | None = handler
-        self._client: _Client | None = None
-        self._current: NatsSubscription | None = None
-
-    def attached(self, client: _Client) -> bool:
-        """Whether it has been made on this client."""
-        return self._client is client
-
-    async def attach(self, client: _Client) -> None:
-        """Make it on a new client. Its queue has no limit: senders to it are bounded by their own protocols."""
-        self._client = client
-        self._current = await client.subscribe(
-            self.subject, queue=self.queue, cb=self._deliver, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-
-    async def _deliver(self, message: Msg) -> None:
-        if self._handler is None:
-            return
-        try:
-            self._handler(message)
-        except Exception:
-            log.exception("message handler failed", extra={"subject": message.subject})
-
-    async def unsubscribe(self) -> None:
-        """End it; no handler call starts after this returns."""
-        self._handler = None
-        self._connection.forget(self)
-        current, self._current = self._current, None
-        if current is not None and self._client is not None and self._client.is_connected:
-            await current.unsubscribe()
 
 
 class Connection:
@@ -99,7 +43,7 @@ class Connection:
         self._servers = list(servers)
         self._signer = signer
         self._name = name
-        self._client: _Client | None = None
+        self._client: BrokerClient | None = None
         self._runner: asyncio.Task[None] | None = None
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._failure = "not tried yet"
@@ -203,7 +147,7 @@ class Connection:
     async def subscribe(self, subject: str, handler: Callable[[Msg], None], *, queue: str = "") -> Subscribed:
         """Subscribe now and after every reconnection. `Forbidden` when the broker refuses (known only while there is
         a connection; later refusals are logged)."""
-        subscription = Subscribed(self, subject, queue, handler)
+        subscription = Subscribed(subject, queue, handler, self._forget)
         self._subscriptions.append(subscription)
         client = self._client
         if client is not None and client.is_connected:
@@ -220,12 +164,12 @@ class Connection:
                 raise Forbidden(f"the broker refuses {self.identity} to subscribe to {subject}")
         return subscription
 
-    def forget(self, subscription: Subscribed) -> None:
+    def _forget(self, subscription: Subscribed) -> None:
         """Do not make it again on the next connection."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    async def _round_trip(self, client: _Client) -> None:
+    async def _round_trip(self, client: BrokerClient) -> None:
         """Return when the broker has answered everything sent so far, or the connection is lost.
 
         An abandoned ping would trip nats-py's reader when its answer comes after all, so that only the end of the
@@ -261,9 +205,9 @@ class Connection:
         finally:
             self._lose()
 
-    async def _dial(self, server: str) -> _Client | None:
+    async def _dial(self, server: str) -> BrokerClient | None:
         """One attempt; None and a reason in `_failure` when it fails."""
-        client = _Client()
+        client = BrokerClient()
         seed = self._signer.seed
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -288,7 +232,7 @@ class Connection:
             return None
         return client
 
-    async def _use(self, client: _Client) -> None:
+    async def _use(self, client: BrokerClient) -> None:
         """Serve on a fresh connection until it is lost."""
         self._refused.clear()
         while missing := [s for s in self._subscriptions if not s.attached(client)]:
@@ -319,7 +263,7 @@ class Connection:
             except Exception:
                 log.exception("connection listener failed")
 
-    async def _discard(self, client: _Client) -> None:
+    async def _discard(self, client: BrokerClient) -> None:
         try:
             await client.close()
         except Exception as error:  # noqa: BLE001 - see _dial

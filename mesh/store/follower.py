@@ -15,8 +15,9 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 
-from mesh.bus.connection import Connection, Subscribed
+from mesh.bus.connection import Connection
 from mesh.bus.natspy import Msg
+from mesh.bus.subscribed import Subscribed
 from mesh.clock import Clock
 from mesh.errors import CoveyError, Unavailable
 from mesh.store import api

@@ -114,8 +114,9 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     script += "d.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); d.write_private(Path('key'), b'half')"
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=False, timeout=60)
+    (tmp_path / ".claim.new").write_text("of replace_unsynced")
     (tmp_path / ".notes.txt").write_text("a user's own")
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     remove_drafts(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".notes.txt", "key"]
 
