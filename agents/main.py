@@ -38,6 +38,7 @@ from mesh.bus.nats import NatsBus
 from mesh.client.client import Client
 from mesh.client.shared import SharedInformers
 from mesh.clock import SystemClock
+from mesh.collector import take_small_steps
 from mesh.config import AgentConfig
 from mesh.errors import CoveyError, Terminal
 from mesh.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
@@ -59,6 +60,7 @@ async def run(config: AgentConfig) -> None:
 
 async def run_many(configs: Sequence[AgentConfig]) -> None:
     """Serve several nodes (with `runtime: fake`) in this process until SIGTERM or SIGINT."""
+    take_small_steps()
     await _until_told(configs)
 
 

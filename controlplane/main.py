@@ -7,7 +7,6 @@ Only this file knows the adapters; everything below it receives ports.
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import logging
 import random
@@ -31,6 +30,7 @@ from mesh.client.events import EventBroadcaster
 from mesh.client.leader import LeaderElector
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock, SystemClock
+from mesh.collector import take_small_steps
 from mesh.config import ServerConfig
 from mesh.objects.kinds import NODES, PODS
 from mesh.store.bucket import events_bucket, objects_bucket
@@ -44,15 +44,10 @@ SCHEDULER_ELECTION = "covey-scheduler"
 BROKER_PATIENCE = 60.0
 """Seconds to wait for the broker when starting; then the process ends with a sentence and is started again."""
 
-COLLECTOR = (25_000, 1, 1000)
-"""Python's thresholds for its cyclic collector. Millions of cached objects live for long: with its own it would look
-through them again and again (a third of the cost of a create, measured). What survives two looks, of some 25 ms each, is
-left alone; larger steps would stop the event loop for half a second and more."""
-
 
 async def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises `Terminal` for what an operator must mend."""
-    gc.set_threshold(*COLLECTOR)
+    take_small_steps()
     clock, rng = SystemClock(), random.Random()
     store_connection = Connection(config.store.servers, load_signer(Path(config.store.seed_file)), name="store")
     bus = NatsBus(config.bus.servers, load_signer(Path(config.bus.seed_file)), name="server")

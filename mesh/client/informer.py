@@ -13,12 +13,12 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from mesh.api.port import WatchEvent
 from mesh.client.backoff import Backoff
 from mesh.client.cache import ObjectCache
 from mesh.client.client import Client, Listing
+from mesh.client.handlers import Handler, Newcomer
 from mesh.errors import ApiError, Gone, Unavailable
 from mesh.objects.kinds import Resource
 from mesh.objects.labels import Selector
@@ -34,35 +34,6 @@ _PAGE = 500
 """Objects fetched at a time, as client-go does: decoding takes some tens of milliseconds."""
 _PORTION = 50
 """Objects told in a row; then everybody else in the process has a turn."""
-
-
-class Handler(Protocol):
-    """Called, in revision order and never concurrently, after the cache has changed. It must not wait; (None, new)
-    is an addition, (old, new) a change, (old, None) a deletion, where `old` is the last state known."""
-
-    def __call__(self, old: Object | None, new: Object | None) -> None:
-        """One change."""
-
-
-class _Newcomer:
-    """A handler that has not been told of all objects yet. What changes before its turn comes is news to it."""
-
-    def __init__(self, handler: Handler, known: Sequence[Key]) -> None:
-        self._handler = handler
-        self._untold = dict.fromkeys(known)
-
-    def __call__(self, old: Object | None, new: Object | None) -> None:
-        obj = new or old
-        if not self._untold or obj is None or (key := key_of(obj)) not in self._untold:
-            self._handler(old, new)
-            return
-        del self._untold[key]
-        if new is not None:
-            self._handler(None, new)
-
-    def next(self) -> Key | None:
-        """An object of which it does not know; None when it knows of all."""
-        return next(iter(self._untold), None)
 
 
 _Waiters = list[tuple[Callable[[], bool], "asyncio.Future[None]"]]
@@ -151,7 +122,7 @@ class Informer:
     async def telling(self, handler: Handler) -> AsyncIterator[None]:
         """Call `handler` for every change while this lasts. Entering it tells of every object already known, in
         portions between which others have a turn: there may be tens of thousands."""
-        newcomer = _Newcomer(handler, self._cache.keys())
+        newcomer = Newcomer(handler, self._cache.keys())
         self._handlers.append(newcomer)
         try:
             told = 0

@@ -18,7 +18,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from mesh.client.client import Client
 from mesh.client.events import EventBroadcaster
 from mesh.client.executor import Executor, Outcome, Result
-from mesh.client.informer import Handler, Informer
+from mesh.client.handlers import Handler
+from mesh.client.informer import Informer
 from mesh.client.queue import WorkQueue
 from mesh.client.shared import SharedInformers
 from mesh.clock import Clock

@@ -16,7 +16,7 @@ def _python(code: str) -> str:
     ("module", "unwanted"),
     [
         ("netproxy.main, netproxy.nftables.netlink", ["aiohttp", "pyroute2.ndb", "docker", "typer", "numpy"]),
-        ("agents.main", ["pyroute2.ndb", "docker", "typer", "numpy", "kubernetes_validate"]),
+        ("agents.main", ["pyroute2.ndb", "docker", "h2", "typer", "numpy", "kubernetes_validate"]),
         ("controlplane.main", ["numpy", "docker", "pyroute2", "typer"]),
         ("cli.session, mesh.bus.nats", ["aiohttp", "docker", "numpy", "pyroute2"]),
     ],

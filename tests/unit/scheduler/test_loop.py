@@ -13,7 +13,8 @@ import pytest
 from controlplane.scheduler.loop import Scheduler
 from mesh.client.client import Client
 from mesh.client.events import EventRecorder
-from mesh.client.informer import Handler, Informer
+from mesh.client.handlers import Handler
+from mesh.client.informer import Informer
 from mesh.errors import Conflict, Unavailable
 from mesh.objects.meta import Key, key_of
 from mesh.objects.types import Object
