@@ -11,7 +11,7 @@ import pytest
 from tests.vm.guest import Guest
 
 pytestmark = pytest.mark.timeout(3600)
-QUICKSTART_SECONDS = 2400.0
+QUICKSTART_SECONDS = 3300.0
 KUBECTL = "cd covey && KUBECONFIG=~/.covey/kubeconfig .venv/bin/kubectl"
 
 
