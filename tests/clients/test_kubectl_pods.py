@@ -85,10 +85,15 @@ def test_debug(space: Space) -> None:
     look = ("sh", "-c", "cat /proc/1/root/tmp/state; hostname; sleep 3600")
     image = "--image=covey/busybox:1"
     space.kubectl("debug", "patient", image, "--target=main", "-c", "doctor", "--", *look)
+    started = "{.status.ephemeralContainerStatuses[0].state.running.startedAt}"
+    space.kubectl("wait", "pod/patient", f"--for=jsonpath={started}", "--timeout=60s")
     await_(lambda: space.kubectl("logs", "patient", "-c", "doctor") == "well\npatient\n", what="what the doctor sees")
     assert space.kubectl("exec", "patient", "-c", "doctor", "--", "cat", "/proc/1/root/tmp/state") == "well\n"
-    said = space.kubectl("debug", "patient", image, "-c", "second", "-i", "--", "cat", text="hello\n")
-    assert said.endswith("hello\n")
+    with space.start("kubectl", "debug", "patient", image, "-c", "second", "-i", "--", "cat") as talk:
+        # kubectl does not ask for stdinOnce here: whoever ends his input ends the attachment, in Kubernetes too.
+        talk.line(lambda line: "If you don't see a command prompt" in line)
+        talk.type("hello\n")
+        assert talk.line(lambda line: line == "hello")
     shown = space.get("pod", "patient")["status"]
     assert [(s["name"], s["ready"]) for s in shown["ephemeralContainerStatuses"]] == [
         ("doctor", False),
