@@ -101,14 +101,14 @@ def test_a_folder_and_looking_around(space: Space, command: str) -> None:
         "deployment.apps/nginx-deployment created", "pod/nginx created", "replicaset.apps/nginx-replicaset created",
     }  # fmt: skip
     assert "successfully rolled out" in run("rollout", "status", "deployment/nginx-deployment")
-    assert run("get", "deployment", "nginx-deployment").splitlines()[1].split()[:4] == [
-        "nginx-deployment",
-        "3/3",
-        "3",
-        "3",
-    ]
-    # As in Kubernetes: the Deployment adopts the ReplicaSet, whose labels it selects, as an old revision of its own.
+    # As in Kubernetes: the Deployment adopts the ReplicaSet, whose labels it selects, as an old revision of its own; a
+    # moment later its pods are not counted any more.
     await_(lambda: len(run("get", "pods", "--no-headers").splitlines()) == 4, what="the ReplicaSet to be scaled down")
+    wanted = ["nginx-deployment", "3/3", "3", "3"]
+    await_(
+        lambda: run("get", "deployment", "nginx-deployment").splitlines()[1].split()[:4] == wanted,
+        what="the Deployment to count its own",
+    )
     assert "kubernetes" in runner(Space(space.cluster, "default"), command)("get", "services")
     again = {"deployment.apps/nginx-deployment unchanged", "pod/nginx unchanged"}
     assert again <= set(run("apply", "-f", f"{FOLDER}/").splitlines())

@@ -14,8 +14,11 @@ _told = threading.Event()
 
 
 def pytest_configure() -> None:
-    """Handle SIGTERM from here on."""
+    """Handle SIGTERM from here on, and SIGINT also where a shell started us in the background, which has it ignored: by
+    us, and by every command that a test interrupts."""
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
